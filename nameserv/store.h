@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The store: one tree of names, its versions, and the transactions that change it.
+ *
+ * Everything that changes a name is a transaction on the control core, whoever asks for it. A commit
+ * goes through these steps; the first that fails ends it, and then nothing has happened:
+ *
+ *   merge     if other commits came since the transaction began: everything that its client observed
+ *             (values, lists, absences, permissions) must be as it was, else -EAGAIN; then what it
+ *             wrote is applied to the newest version
+ *   check     each changed name is shown to its mount (nameserv/mount.h): may it have this value?
+ *   prepare   each mount concerned judges the whole merged change, and makes what it derives from it
+ *   compile   records of the anchors concerned (nameserv/anchor.h) are made anew, sources first
+ *   publish   cannot fail: one pointer store makes the new version visible, new records go into
+ *             their anchors, one full fence, then notices go to the lcores that the masks name
+ *   after     mounts act (open a device, send a probe), watches fire
+ *
+ * What the commit replaced is one batch; it is freed when a grace period has passed and, for the
+ * tree itself, when no open transaction is older.
+ *
+ * Thread safety: the control core only, except ns_store_version() and what it gives.
+ */
+#ifndef KEDGE_NAMESERV_STORE_H
+#define KEDGE_NAMESERV_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nameserv/perms.h"
+#include "nameserv/rcu.h"
+#include "nameserv/tree.h"
+
+enum { NS_DERIVED_MAX = 8, NS_LCORES_MAX = 64, NS_REASON_MAX = 512 };
+
+struct ns_store;
+struct ns_txn;
+struct ns_anchor;
+struct ns_mount;
+
+/* One version of everything. Immutable once published. derived[] holds what mounts compile from the
+ * whole of their part (a routing table, a classifier), so that a reader finds all of it in one
+ * version. */
+struct ns_version {
+    const struct ns_entry *root;
+    uint64_t number;
+    const void *derived[NS_DERIVED_MAX];
+};
+
+/* The sentence that explains a refusal, and the name it is about ("" if about none). */
+struct ns_reason {
+    char path[NS_PATH_MAX + 1];
+    char text[NS_REASON_MAX];
+};
+
+struct ns_store_options {
+    unsigned lcores;      /* how many lcores will take notices: 0 to NS_LCORES_MAX */
+    size_t waiting_bytes; /* limit on what waits for grace periods and snapshots; 0 = 256 MiB */
+    size_t anchors_max;   /* limit on anchors that packets asked for; 0 = 1 << 20 */
+};
+
+/* A new store with an empty root. Starts the reclaimer's thread. The calling thread becomes the
+ * control core (and a registered RCU reader). 0, -ENOMEM, -EAGAIN (no thread). */
+int ns_store_new(const struct ns_store_options *options, struct ns_store **store);
+
+/* Free everything. All transactions must be over, all anchors forgotten and all lcores gone. */
+void ns_store_free(struct ns_store *store);
+
+/* The newest version. Any registered reader inside its read section; wait-free. */
+const struct ns_version *ns_store_version(struct ns_store *store);
+
+/* For derived data: a slot in ns_version.derived, given once per user at start. -ENOSPC. */
+int ns_store_derived_slot(struct ns_store *store);
+
+/* Free what grace periods and snapshots have released, and forget anchors that nobody uses, a
+ * bounded amount a call. Returns true if more is waiting. The control core calls it each round of
+ * its loop. */
+bool ns_store_housekeep(struct ns_store *store);
+
+/* Wait (blocking) until everything that can be freed is freed. Tests and shutdown only. All other
+ * readers must go on passing quiescent states. */
+void ns_store_drain(struct ns_store *store);
+
+struct ns_store_counters {
+    uint64_t commits, conflicts, refusals;
+    uint64_t notices, notices_coalesced; /* pushed; not pushed because one was pending */
+    uint64_t records_compiled, records_same;
+    uint64_t anchors, anchors_forgotten;
+    uint64_t watch_events;
+    uint64_t transactions_open, transactions_expired;
+    uint64_t pool_bytes, waiting_bytes;
+};
+void ns_store_counters(struct ns_store *store, struct ns_store_counters *out);
+
+/* ---- transactions ---- */
+
+/* Start one on the newest version; it sees that version, whole, and its own writes, until it ends.
+ * who must live as long as the transaction. 0, -ENOMEM. */
+int ns_txn_begin(struct ns_store *store, const struct ns_identity *who, struct ns_txn **txn);
+
+/* The version that the transaction began on. */
+uint64_t ns_txn_base(const struct ns_txn *txn);
+
+/* Read a value. *value points into the snapshot and is valid until the transaction's next change or
+ * end. Observes the value, or the absence. 0, -ENOENT, -EACCES, -EINVAL (path), -EAGAIN (the
+ * transaction was ended for lack of memory). The same errors hold for all below. */
+int ns_txn_read(struct ns_txn *txn, const char *path, const void **value, size_t *size);
+
+/* Call fn for each child in byte order. Observes the list. fn's non-zero answer is returned. */
+int ns_txn_list(struct ns_txn *txn, const char *path,
+                int (*fn)(const struct ns_entry *child, void *arg), void *arg);
+
+/* The entry itself, for callers that need its generations; observes value and permissions. */
+int ns_txn_get(struct ns_txn *txn, const char *path, const struct ns_entry **entry);
+
+/* Changes. They see and change the transaction's own version; what others committed meanwhile is
+ * merged at the end. Also -ENOMEM, -ENOSPC (quota), -EPERM. remove: -ENOENT only if the parent is
+ * missing, else success (xenstore.txt). */
+int ns_txn_write(struct ns_txn *txn, const char *path, const void *value, size_t size);
+int ns_txn_mkdir(struct ns_txn *txn, const char *path);
+int ns_txn_remove(struct ns_txn *txn, const char *path);
+int ns_txn_get_perms(struct ns_txn *txn, const char *path, const struct ns_perms **perms);
+int ns_txn_set_perms(struct ns_txn *txn, const char *path, const struct ns_perm *list, size_t count);
+
+/* The stack only: count the name as changed although its value is not, so that what is derived from
+ * it is compiled anew and its watches stay silent. */
+int ns_txn_touch(struct ns_txn *txn, const char *path);
+
+/* The name and a sentence about the last operation of this transaction that failed. Valid until the
+ * transaction's next operation. */
+const struct ns_reason *ns_txn_reason(const struct ns_txn *txn);
+
+/* End it. After commit, whatever it answers, the transaction is gone and txn invalid. *version gets
+ * the commit number (that of the base if nothing was changed); reason, if not NULL, the explanation
+ * of a refusal. 0, -EAGAIN (something observed has changed), -ENOMEM, or a mount's refusal. */
+int ns_txn_commit(struct ns_txn *txn, uint64_t *version, struct ns_reason *reason);
+void ns_txn_abort(struct ns_txn *txn);
+
+/* Judge as commit would, report every refusal to fn (not only the first), and abort. Returns the
+ * first error or 0. For kedged --check. */
+int ns_txn_judge(struct ns_txn *txn, void (*fn)(const struct ns_reason *reason, void *arg), void *arg);
+
+/* One change by the stack, in a transaction of its own; format makes the value. value NULL removes.
+ * The same errors; a refusal is the caller's bug or a race with a user, and is to be logged. */
+int ns_store_put(struct ns_store *store, const char *path, const char *value);
+
+/* ---- watches ---- */
+
+/* A dependent that is a client's watch. Embedded in the caller's object. fire is called on the
+ * control core after the commit, once for each changed name at or below the path (path is the changed
+ * name, or the watch's own path if something above it was removed). It must only queue. */
+struct ns_watch {
+    void (*fire)(struct ns_watch *watch, const char *path, size_t path_size);
+    const struct ns_identity *who; /* events about names that it may not read are kept from it */
+    struct ns_anchor *anchor;      /* private from here */
+    struct ns_watch *next, *previous;
+};
+
+/* path: valid absolute path, or "@name" (never fires). 0, -ENOMEM. */
+int ns_watch_add(struct ns_store *store, struct ns_watch *watch, const char *path);
+void ns_watch_remove(struct ns_store *store, struct ns_watch *watch);
+
+/* ---- paths ---- */
+
+/* 0 if path (without a NUL inside) is a legal absolute path of the part of the name space that it
+ * lies in; -EINVAL otherwise, with the reason filled if not NULL. */
+int ns_store_path_check(struct ns_store *store, const char *path, size_t size, struct ns_reason *reason);
+
+#endif
