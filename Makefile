@@ -80,14 +80,14 @@ $(B)/flags: always
 
 # The folders that may include DPDK's headers.
 $(O)/arp/%.o $(O)/flows/%.o $(O)/dataplane/%.o $(O)/bench/%.o $(O)/tests/%.o: DPDK := $(DPDK_CFLAGS)
-$(O)/bench/generator.o: FLAGS += -fPIC
+$(O)/bench/generator.o: EXTRA := -fPIC
 # libFuzzer gives no header for its entry point.
-$(O)/tests/fuzz/%.o: FLAGS += -Wno-missing-prototypes
+$(O)/tests/fuzz/%.o: EXTRA := -Wno-missing-prototypes
 
 $(O)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  CC      $<")
-	$(Q)$(CC) $(CPPFLAGS) $(DPDK) $(FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(DPDK) $(FLAGS) $(EXTRA) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Each folder's library: all its objects but that of the program.
 $(foreach folder,$(FOLDERS),$(eval $(B)/lib$(folder).a: \
