@@ -17,9 +17,15 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 
-# These install the packages that are missing, before anything below looks for them.
-ifneq ($(filter deps run demo test unit e2e test-asan test-tsan fuzz model bench%,$(MAKECMDGOALS)),)
-ifneq ($(shell conf/install-packages >&2 || echo failed),)
+# Packages that are missing are installed before anything below looks for them.
+needs_all    := $(filter deps,$(MAKECMDGOALS))
+needs_run    := $(if $(filter run demo hugepages,$(MAKECMDGOALS)),build run)
+needs_test   := $(if $(filter test unit e2e test-asan test-tsan,$(MAKECMDGOALS)),build run test)
+needs_check  := $(if $(filter fuzz format check-format lint,$(MAKECMDGOALS)),build check)
+needs_bench  := $(if $(filter bench%,$(MAKECMDGOALS)),build run test bench)
+PURPOSES     := $(if $(needs_all),,$(sort $(needs_run) $(needs_test) $(needs_check) $(needs_bench)))
+ifneq ($(needs_all)$(PURPOSES),)
+ifneq ($(shell conf/install-packages $(PURPOSES) >&2 || echo failed),)
 $(error the packages of conf/packages could not be installed)
 endif
 endif
@@ -39,6 +45,11 @@ Q       := $(if $(V),,@)
 DPDK_FLAGS  := $(shell pkg-config --cflags libdpdk 2>/dev/null)
 DPDK_CFLAGS := $(patsubst -I%,-isystem %,$(filter-out -march=%,$(DPDK_FLAGS)))
 DPDK_LIBS   := $(shell pkg-config --libs libdpdk 2>/dev/null)
+ifeq ($(DPDK_FLAGS),)
+ifneq ($(filter-out help clean deps uninstall,$(or $(MAKECMDGOALS),all)),)
+$(error pkg-config finds no libdpdk: run `make deps` first)
+endif
+endif
 URCU_LIBS   := -lurcu-qsbr -lurcu-cds -lurcu-common
 
 CPPFLAGS := -I. -D_GNU_SOURCE= -DKEDGE_VERSION='"$(VERSION)"'
@@ -62,6 +73,7 @@ BENCHES  := $(patsubst bench/%.c,$(B)/bench/%,$(filter-out bench/generator.c,$(w
             $(patsubst bench/%.c,$(B)/bench/%.so,$(wildcard bench/generator.c))
 UNITS    := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 REPLAYS  := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 # Those that start threads are the ones to run under ThreadSanitizer.
 THREADED := $(patsubst tests/unit/%.c,$(B)/tests/%,$(shell grep -ls pthread_create tests/unit/test_*.c))
 
@@ -124,17 +136,92 @@ $(B)/tests/test_%: $(O)/tests/unit/test_%.o $$(call libs_of,$$*)
 	$(call link,$(LDLIBS) -lcmocka)
 $(B)/tests/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(LIBS)
 	$(call link,$(LDLIBS))
+$(B)/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBS)
+	$(call link,-fsanitize=fuzzer $(LDLIBS))
 
 -include $(patsubst %.c,$(O)/%.d,$(SOURCES) tests/fuzz/replay.c)
 .SECONDARY:
 .DELETE_ON_ERROR:
 
+# ---- check ----
+
+RUN_TESTS := KEDGE_BUILD=$(B) KEDGE_CC='$(subst ','\'',$(CC) $(CPPFLAGS) $(FLAGS))' \
+             KEDGE_DPDK_CFLAGS='$(DPDK_CFLAGS)' tests/run
+
+deps: ## install the Debian packages that are missing (conf/packages)
+	@:
+test: all tests ## every test but the long ones; ends with 'N passed, N failed'
+	$(Q)$(RUN_TESTS) headers includes $(UNITS) $(REPLAYS) e2e
+unit: tests ## the unit tests and replayed fuzz corpora only
+	$(Q)$(RUN_TESTS) $(UNITS) $(REPLAYS)
+e2e: all ## the end-to-end tests only
+	$(Q)$(RUN_TESTS) e2e
+test-asan: ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(Q)$(MAKE) --no-print-directory SANITIZE=address,undefined unit
+test-tsan: ## the unit tests that start threads under ThreadSanitizer
+	$(Q)$(MAKE) --no-print-directory SANITIZE=thread threaded
+threaded: $(THREADED)
+	$(Q)$(RUN_TESTS) $(THREADED)
+fuzz: ## fuzz for FUZZ_SECONDS=60 each, with clang's libFuzzer; findings go to build/findings
+	$(Q)$(MAKE) --no-print-directory CC=clang SANITIZE=address,fuzzer-no-link fuzzers
+fuzzers: $(FUZZERS)
+	@mkdir -p build/findings
+	$(Q)for fuzzer in $(FUZZERS); do \
+		name=$${fuzzer##*/fuzz_}; mkdir -p build/corpus/$$name; echo "fuzzing $$name"; \
+		$$fuzzer -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			-artifact_prefix=build/findings/$$name- \
+			build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; \
+	done
+
+CLANG_FORMAT := $(firstword $(wildcard /usr/bin/clang-format-14) clang-format)
+FORMATTED     = $(wildcard */*.[ch] tests/*/*.[ch] docs/examples/*.c)
+format: ## format all C sources in place
+	$(Q)$(CLANG_FORMAT) -i $(FORMATTED)
+check-format: ## fail if `make format` would change something
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
+lint: ## clang-tidy, and that nobody includes upwards
+	$(Q)tests/lint-includes
+	$(Q)printf '%s\n' $(SOURCES) | xargs -P2 -n4 clang-tidy --quiet --warnings-as-errors='*' \
+		-- $(CPPFLAGS) $(DPDK_CFLAGS) $(filter-out -fsanitize%,$(FLAGS))
+
+# ---- use ----
+
+run: all ## a lab of network namespaces on this machine with kedged in it, live
+	$(Q)conf/run
+demo: all ## the same story unattended, with a short report
+	$(Q)conf/demo
+bench: all benches ## all benchmarks; results go to bench/results
+	$(Q)bench/run
+bench-push: all benches ## from a change to the wire, by number of dependents
+	$(Q)bench/run push
+hugepages: ## reserve HUGEPAGES=512 MiB of 2 MiB pages
+	$(Q)conf/hugepages $(HUGEPAGES)
+
+DESTINATION := $(DESTDIR)$(PREFIX)
+SYSCONFDIR  ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+SUBSTITUTE  := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g'
+install: all ## daemon, kedgectl, man pages, completion, systemd unit; DESTDIR, PREFIX=/usr/local
+	install -D -m 755 $(B)/kedged $(DESTINATION)/sbin/kedged
+	install -D -m 755 $(B)/kedgectl $(DESTINATION)/bin/kedgectl
+	install -d $(DESTINATION)/share/man/man8 $(DESTINATION)/lib/systemd/system
+	install -m 644 $(wildcard docs/man/*.8) $(DESTINATION)/share/man/man8
+	install -D -m 644 conf/kedgectl.bash $(DESTINATION)/share/bash-completion/completions/kedgectl
+	install -D -m 644 conf/example.conf $(DESTDIR)$(SYSCONFDIR)/kedge/example.conf
+	$(SUBSTITUTE) conf/kedged.service > $(DESTINATION)/lib/systemd/system/kedged.service
+uninstall: ## remove what install put there; your own configuration stays
+	rm -f $(DESTINATION)/sbin/kedged $(DESTINATION)/bin/kedgectl \
+		$(patsubst docs/man/%,$(DESTINATION)/share/man/man8/%,$(wildcard docs/man/*.8)) \
+		$(DESTINATION)/share/bash-completion/completions/kedgectl \
+		$(DESTINATION)/lib/systemd/system/kedged.service $(DESTDIR)$(SYSCONFDIR)/kedge/example.conf
+	-rmdir $(DESTDIR)$(SYSCONFDIR)/kedge
+
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^#   \(CC=.*\)/\n  \1/p' Makefile
 
 clean: ## remove build/
 	$(Q)rm -rf build
 
 always:
-.PHONY: all tests benches help clean always
+.PHONY: all tests benches help clean always deps test unit e2e test-asan test-tsan threaded fuzz \
+        fuzzers format check-format lint run demo bench bench-push hugepages install uninstall
