@@ -24,7 +24,8 @@
  * that name: /port/NAME, /bridge/NAME, /iface/NAME. Depend on these three names, not on those below.
  *
  * Ids of interfaces and bridges are given on first sight of a name, start at 1, and are not given to
- * another name while the daemon runs (65,534 at most): keys of flows carry them.
+ * another name while the daemon runs (32,767 at most, because a flow's scope uses the top bit for itself):
+ * keys of flows carry them.
  */
 #ifndef KEDGE_ARP_LINKS_H
 #define KEDGE_ARP_LINKS_H
@@ -32,6 +33,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <rte_byteorder.h>
 #include <rte_ether.h>
 
 #include "nameserv/mount.h"
@@ -66,7 +68,8 @@ struct link_bridge {
     uint16_t iface;   /* index in links->ifaces, or LINK_NO_ID */
     uint32_t ageing;  /* seconds; 300 if not configured; 0: stations do not age */
     uint16_t port_count;
-    uint16_t ports[LINK_PORTS_MAX]; /* indices in links->ports */
+    uint16_t ports[LINK_PORTS_MAX]; /* indices in links->ports; also of those that are not up or have no
+                                       device */
 };
 
 struct link_address {
@@ -82,7 +85,7 @@ struct link_iface {
     uint16_t bridge;  /* index in links->bridges it is on, or LINK_NO_ID; both: it is on nothing yet */
     enum link_mode mode;
     struct rte_ether_addr mac; /* configured, else the port's, else a locally administered one made of
-                                  the name */
+                                  the name and this machine's id */
     uint16_t mtu;     /* the port's; of a bridge, the smallest of its ports */
     uint16_t address_count;
     struct link_address addresses[LINK_ADDRESSES_MAX];
@@ -99,7 +102,8 @@ struct links {
 
 struct links_mount;
 
-/* Hang the mounts /port, /bridge and /iface. 0 or a negative errno. */
+/* Hang the mounts /port, /bridge and /iface. 0 or a negative errno. The store keeps pointers to them:
+ * call links_free() when the store is gone, or will run no commit any more. */
 int links_new(struct ns_store *store, struct links_mount **mount);
 void links_free(struct links_mount *mount);
 
@@ -124,7 +128,23 @@ const struct link_iface *links_iface_by_id(const struct links *links, uint16_t i
 const char *links_iface_name(const struct links_mount *mount, uint16_t id);
 uint16_t links_iface_id(struct links_mount *mount, const char *name); /* gives one; 0: no more */
 
-/* The interface's own address in whose subnet the given one lies, NULL if none. */
+/* The port of a device; NULL: none has it. Any reader; O(1). */
+const struct link_port *links_port_by_id(const struct links *links, uint16_t port_id);
+
+/* The interface that frames from this port reach: the one on it, or on its bridge. NULL: none. */
+const struct link_iface *links_iface_of_port(const struct links *links, const struct link_port *port);
+
+/* Is the port that the interface is on up, or any port of its bridge? */
+bool links_iface_up(const struct links *links, const struct link_iface *iface);
+
+/* The mask of a prefix length from 0 to 32, in network byte order. */
+static inline rte_be32_t link_mask(uint8_t prefix_length)
+{
+    return prefix_length == 0 ? 0 : rte_cpu_to_be_32(~UINT32_C(0) << (32 - prefix_length));
+}
+
+/* The interface's own address in whose subnet the given one lies, the longest prefix if there
+ * are several; NULL if none. */
 const struct link_address *link_subnet(const struct link_iface *iface, rte_be32_t address);
 
 /* Is this one of the interface's own addresses? */

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Text to address and back, as it stands in names and values. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arp/links.h"
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int link_parse_mac(const char *text, size_t size, struct rte_ether_addr *mac)
+{
+    struct rte_ether_addr parsed;
+
+    if (size != RTE_ETHER_ADDR_LEN * 3 - 1)
+        return -EINVAL;
+    for (int i = 0; i < RTE_ETHER_ADDR_LEN; i++) {
+        int high = hex_digit(text[i * 3]), low = hex_digit(text[i * 3 + 1]);
+
+        if (high < 0 || low < 0 || (i > 0 && text[i * 3 - 1] != ':'))
+            return -EINVAL;
+        parsed.addr_bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    *mac = parsed;
+    return 0;
+}
+
+int link_parse_ipv4(const char *text, size_t size, rte_be32_t *address)
+{
+    char copy[INET_ADDRSTRLEN];
+    struct in_addr parsed;
+
+    if (size >= sizeof(copy) || memchr(text, 0, size) != NULL)
+        return -EINVAL;
+    memcpy(copy, text, size);
+    copy[size] = 0;
+    if (inet_pton(AF_INET, copy, &parsed) != 1)
+        return -EINVAL;
+    *address = parsed.s_addr;
+    return 0;
+}
+
+char *link_format_mac(const struct rte_ether_addr *mac, char *buffer)
+{
+    const uint8_t *b = mac->addr_bytes;
+
+    snprintf(buffer, 18, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]);
+    return buffer;
+}
+
+char *link_format_ipv4(rte_be32_t address, char *buffer)
+{
+    struct in_addr in = {.s_addr = address};
+
+    inet_ntop(AF_INET, &in, buffer, INET_ADDRSTRLEN);
+    return buffer;
+}
