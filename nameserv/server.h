@@ -21,6 +21,7 @@
 #include "nameserv/store.h"
 
 struct ns_server;
+struct ns_stats;
 
 struct ns_server_options {
     const char *path;       /* of the socket */
@@ -29,6 +30,7 @@ struct ns_server_options {
                                NULL = none */
     unsigned transactions;  /* a connection's open transactions; 0 = 64 */
     unsigned watches;       /* a connection's watches, unless it is privileged; 0 = 1024 */
+    struct ns_stats *stats; /* gets self/error and server/...; NULL = none. Outlives the server */
 };
 
 /* Listen. A live daemon on the socket: -EADDRINUSE; a dead one's file is replaced. reason gets a

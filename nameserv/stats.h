@@ -25,6 +25,9 @@ int ns_stats_add(struct ns_stats *stats, const char *name,
                  void (*read)(struct ns_query *query, const char *below, void *arg),
                  void (*list)(struct ns_query *query, const char *below, void *arg), void *arg);
 
+/* Take a registration back. Its queries that are still unanswered stay with whoever has them. */
+void ns_stats_remove(struct ns_stats *stats, const char *name);
+
 /* Convenience: answer with a formatted text. */
 void ns_query_printf(struct ns_query *query, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
