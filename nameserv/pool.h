@@ -41,4 +41,8 @@ size_t ns_pool_held(const struct ns_pool *pool);
 /* For tests: let the n-th next allocation (1 = the next one) and all after it fail; 0 turns it off. */
 void ns_pool_fail_after(struct ns_pool *pool, uint64_t n);
 
+/* Counts one allocation that the tree makes elsewhere, so that ns_pool_fail_after() reaches it too;
+ * false if it has to fail. */
+bool ns_pool_allows(struct ns_pool *pool);
+
 #endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Permission lists: shared, parsed, printed and asked; see perms.h.
+ *
+ * Equal lists are found by a hash table that belongs to the control core. Readers on other threads
+ * see only count and list[], which never change.
+ */
+#include "nameserv/perms.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LETTERS "nrwb" /* by NS_PERM_* */
+
+enum { BUCKETS_FIRST = 64 };
+
+struct shared {
+    struct shared *next;
+    uint32_t hash;
+    struct ns_perms perms;
+};
+
+static struct {
+    struct shared **buckets;
+    size_t size; /* a power of two, or 0 */
+    size_t count;
+} table;
+
+const struct ns_identity ns_identity_stack = {.stack = true, .privileged = true};
+
+/* FNV-1a, over the fields only: between them lies padding. */
+static uint32_t hash_list(const struct ns_perm *list, size_t count)
+{
+    uint32_t hash = 2166136261u;
+
+    for (size_t i = 0; i < count; i++) {
+        for (unsigned shift = 0; shift < 32; shift += 8)
+            hash = (hash ^ (list[i].id >> shift & 0xff)) * 16777619u;
+        hash = (hash ^ list[i].rights) * 16777619u;
+    }
+    return hash ^ hash >> 16;
+}
+
+static bool same_list(const struct ns_perms *perms, const struct ns_perm *list, size_t count)
+{
+    if (perms->count != count)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (perms->list[i].id != list[i].id || perms->list[i].rights != list[i].rights)
+            return false;
+    }
+    return true;
+}
+
+static struct shared **bucket_of(uint32_t hash)
+{
+    return &table.buckets[hash & (table.size - 1)];
+}
+
+/* Without memory the table stays as it is: longer chains, or none at all (then *false). */
+static bool table_grow(void)
+{
+    size_t size = table.size == 0 ? BUCKETS_FIRST : table.size * 2;
+    struct shared **buckets = calloc(size, sizeof(*buckets));
+    struct shared *next;
+
+    if (buckets == NULL)
+        return table.size > 0;
+    for (size_t i = 0; i < table.size; i++) {
+        for (struct shared *shared = table.buckets[i]; shared != NULL; shared = next) {
+            next = shared->next;
+            shared->next = buckets[shared->hash & (size - 1)];
+            buckets[shared->hash & (size - 1)] = shared;
+        }
+    }
+    free(table.buckets);
+    table.buckets = buckets;
+    table.size = size;
+    return true;
+}
+
+static struct shared *find(const struct ns_perm *list, size_t count, uint32_t hash)
+{
+    if (table.size == 0)
+        return NULL;
+    for (struct shared *shared = *bucket_of(hash); shared != NULL; shared = shared->next) {
+        if (shared->hash == hash && same_list(&shared->perms, list, count))
+            return shared;
+    }
+    return NULL;
+}
+
+struct ns_perms *ns_perms_new(const struct ns_perm *list, size_t count)
+{
+    uint32_t hash = hash_list(list, count);
+    struct shared *shared = find(list, count, hash);
+
+    if (shared != NULL)
+        return ns_perms_get(&shared->perms);
+    if (table.count >= table.size && !table_grow())
+        return NULL;
+    shared = malloc(sizeof(*shared) + count * sizeof(*list));
+    if (shared == NULL)
+        return NULL;
+    shared->hash = hash;
+    shared->perms.references = 1;
+    shared->perms.count = (uint32_t)count;
+    memcpy(shared->perms.list, list, count * sizeof(*list));
+    shared->next = *bucket_of(hash);
+    *bucket_of(hash) = shared;
+    table.count++;
+    return &shared->perms;
+}
+
+void ns_perms_put(struct ns_perms *perms)
+{
+    struct shared *shared, **link;
+
+    if (perms == NULL || --perms->references > 0)
+        return;
+    shared = (struct shared *)((char *)perms - offsetof(struct shared, perms));
+    link = bucket_of(shared->hash);
+    while (*link != shared)
+        link = &(*link)->next;
+    *link = shared->next;
+    free(shared);
+    if (--table.count == 0) {
+        free(table.buckets);
+        table.buckets = NULL;
+        table.size = 0;
+    }
+}
+
+/* One entry of the wire form: a letter and a number. Stricter than strtoul, which would also take a
+ * sign and leading spaces. */
+static int parse_one(const char *text, struct ns_perm *perm)
+{
+    const char *letter = *text == '\0' ? NULL : strchr(LETTERS, *text);
+    unsigned long id;
+    char *end;
+
+    if (letter == NULL || !isdigit((unsigned char)text[1]))
+        return -EINVAL;
+    errno = 0;
+    id = strtoul(text + 1, &end, 0);
+    if (*end != '\0' || errno != 0 || id > UINT32_MAX)
+        return -EINVAL;
+    perm->id = (uint32_t)id;
+    perm->rights = (uint8_t)(letter - LETTERS);
+    return 0;
+}
+
+int ns_perms_parse(const char *payload, size_t size, struct ns_perm *list)
+{
+    const char *end = payload + size;
+    int count = 0, err;
+
+    if (size == 0 || end[-1] != '\0')
+        return -EINVAL;
+    for (const char *text = payload; text < end; text += strlen(text) + 1) {
+        if (count == NS_PERMS_MAX)
+            return -ENOSPC;
+        err = parse_one(text, &list[count]);
+        if (err != 0)
+            return err;
+        count++;
+    }
+    return count;
+}
+
+int ns_perms_format(const struct ns_perms *perms, char *buffer, size_t size)
+{
+    size_t used = 0;
+
+    for (uint32_t i = 0; i < perms->count; i++) {
+        const struct ns_perm *perm = &perms->list[i];
+        int length = snprintf(buffer + used, size - used, "%c%u",
+                              LETTERS[perm->rights & NS_PERM_BOTH], perm->id);
+
+        if ((size_t)length >= size - used)
+            return -E2BIG;
+        used += (size_t)length + 1;
+    }
+    return (int)used;
+}
+
+static bool is_user_or_group(const struct ns_identity *who, uint32_t id)
+{
+    if ((id & NS_PERM_GROUP) == 0)
+        return who->uid == id;
+    id -= NS_PERM_GROUP;
+    if (who->gid == id)
+        return true;
+    for (uint32_t i = 0; i < who->group_count; i++) {
+        if (who->groups[i] == id)
+            return true;
+    }
+    return false;
+}
+
+bool ns_perms_unix_owner(const struct ns_perms *perms, const struct ns_identity *who)
+{
+    return who->stack || who->privileged || is_user_or_group(who, perms->list[0].id);
+}
+
+unsigned ns_perms_unix(const struct ns_perms *perms, const struct ns_identity *who)
+{
+    if (ns_perms_unix_owner(perms, who))
+        return NS_PERM_BOTH;
+    for (uint32_t i = 1; i < perms->count; i++) {
+        if (is_user_or_group(who, perms->list[i].id))
+            return perms->list[i].rights;
+    }
+    return perms->list[0].rights;
+}
