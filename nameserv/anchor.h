@@ -71,10 +71,6 @@ struct ns_anchor_ops {
      * made or somebody came back; and when nobody depends on it any more. Optional. */
     void (*link)(struct ns_anchor *anchor);
     void (*unlink)(struct ns_anchor *anchor);
-
-    /* After the commit that changed the record was published. Control core; must not commit, may
-     * schedule. Optional. */
-    void (*changed)(struct ns_anchor *anchor, const void *before, const void *now);
 };
 
 /* Linked into the lcore's list while pending. */
@@ -108,8 +104,10 @@ struct ns_anchor {
     struct ns_anchor *next_work; /* in the commit under way */
     void *new_record;
     struct ns_source *new_sources;
+    uint64_t ticket; /* grace period to wait for before it is freed */
     uint32_t hash;
-    uint8_t state, work, pinned;
+    uint32_t pins;
+    uint8_t state, work;
 
     /* Written by lcores and the control core. */
     _Alignas(NS_CACHE_LINE) _Atomic uint64_t mask; /* lcores with dependents; O1 */
@@ -117,10 +115,13 @@ struct ns_anchor {
 
 /* ---- control core ---- */
 
-/* The anchor of a name, made if there is none: linked, compiled against the newest version. ops must
- * be the same at each call for a path; NULL: a plain anchor without a record. *anchor is valid until
- * the next ns_store_housekeep() unless somebody depends on it (or ns_anchor_pin()).
- * 0, -ENOMEM, -ENOSPC (too many). init, if not NULL, is called with arg on a new one before compile. */
+/* The anchor of a name, made if there is none: linked, compiled against the newest version. ops NULL: a
+ * plain anchor without a record, if there is none yet. A plain one that is asked for with ops is replaced:
+ * its dependents move over, and pointers to the old one are invalid (-EBUSY if it is pinned or lcores
+ * depend on it); otherwise ops must be the same at each call for a path. *anchor is valid until the next
+ * ns_store_housekeep() unless somebody depends on it (or ns_anchor_pin()).
+ * 0, -ENOMEM, -ENOSPC (too many), or what compile answered. init, if not NULL, is called with arg on a
+ * new one before it is compiled and linked. */
 int ns_anchor_get(struct ns_store *store, const char *path, const struct ns_anchor_ops *ops,
                   void (*init)(struct ns_anchor *anchor, void *arg), void *arg, struct ns_anchor **anchor);
 
@@ -170,7 +171,8 @@ void ns_compile_record(struct ns_compile *compile, void *record);
 struct ns_subscriber {
     /* written by the control core */
     _Alignas(NS_CACHE_LINE) struct ns_notice *_Atomic head;
-    _Atomic uint64_t notified; /* newest commit for which notices were linked; stored before linking */
+    _Atomic uint64_t notified; /* newest commit for which notices were linked; stored after linking, so
+                                  that who reads it and then takes the notices has taken them all */
     _Atomic uint64_t notices, coalesced;
     /* written by the lcore */
     _Alignas(NS_CACHE_LINE) _Atomic uint64_t applied; /* all notices up to this commit are dealt with */

@@ -14,6 +14,8 @@
 
 #include "nameserv/store.h"
 
+enum { NS_MOUNTS_MAX = 32 };
+
 struct ns_commit; /* a commit under way; valid during a hook */
 struct ns_query;
 
@@ -67,9 +69,7 @@ struct ns_mount {
     char path[64]; /* where it hangs */
     size_t path_size;
     struct ns_store *store;
-    struct ns_mount *next; /* private */
-    bool concerned;        /* private: by the commit under way */
-    bool prepared;         /* private */
+    unsigned index; /* private: order in which it was hung */
 };
 
 /* Hang a mount on path; the node is created if missing. 0, -EEXIST, -EINVAL, -ENOMEM, -ENAMETOOLONG. */

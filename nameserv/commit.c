@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The way of a change: merge, check, prepare, compile, publish, after. See nameserv/store.h. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nameserv/store_p.h"
+
+/* ---- what the changes are ---- */
+
+enum { ARENA_CHUNK = 64 * 1024 };
+struct ns_arena_chunk {
+    struct ns_arena_chunk *next;
+    char data[ARENA_CHUNK];
+};
+
+static char *arena_copy(struct ns_arena *arena, const char *text, size_t size)
+{
+    char *copy;
+
+    if (arena->chunks == NULL || arena->used + size + 1 > ARENA_CHUNK) {
+        struct ns_arena_chunk *chunk = malloc(sizeof(*chunk));
+
+        if (chunk == NULL)
+            return NULL;
+        chunk->next = arena->chunks;
+        arena->chunks = chunk;
+        arena->used = 0;
+    }
+    copy = arena->chunks->data + arena->used;
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    arena->used += size + 1;
+    return copy;
+}
+
+static void arena_free(struct ns_arena *arena)
+{
+    while (arena->chunks != NULL) {
+        struct ns_arena_chunk *next = arena->chunks->next;
+
+        free(arena->chunks);
+        arena->chunks = next;
+    }
+}
+
+static int add_change(const char *path, size_t path_size, const struct ns_entry *before,
+                      const struct ns_entry *after, void *arg)
+{
+    struct ns_commit *commit = arg;
+    char *copy = arena_copy(&commit->paths, path, path_size);
+    int rc = ns_grow((void **)&commit->changes, commit->change_count, &commit->change_capacity,
+                     sizeof(commit->changes[0]));
+
+    if (copy == NULL || rc != 0)
+        return -ENOMEM;
+    commit->changes[commit->change_count++] =
+        (struct ns_change){.path = copy,
+                           .path_size = path_size,
+                           .before = before,
+                           .after = after,
+                           .mount = ns_mount_find(commit->store, path, path_size)};
+    return 0;
+}
+
+/* Group the changes by mount; within a mount they stay in the order of their paths. */
+static int group_changes(struct ns_commit *commit)
+{
+    size_t next[NS_MOUNTS_MAX], first = 0;
+    struct ns_change *grouped = malloc((commit->change_count + 1) * sizeof(*grouped));
+
+    if (grouped == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < commit->change_count; i++)
+        commit->parts[commit->changes[i].mount->index].count++;
+    for (unsigned i = 0; i < commit->store->mount_count; i++) {
+        commit->parts[i].first = next[i] = first;
+        first += commit->parts[i].count;
+    }
+    for (size_t i = 0; i < commit->change_count; i++)
+        grouped[next[commit->changes[i].mount->index]++] = commit->changes[i];
+    free(commit->changes);
+    commit->changes = grouped;
+    return 0;
+}
+
+static bool is_concerned(const struct ns_commit *commit, const struct ns_mount *mount)
+{
+    const struct ns_store *store = commit->store;
+
+    if (commit->parts[mount->index].count > 0)
+        return true;
+    for (const char *const *also = mount->ops->also; also != NULL && *also != NULL; also++)
+        for (unsigned i = 0; i < store->mount_count; i++)
+            if (commit->parts[i].count > 0 && strcmp(store->mounts[i]->path, *also) == 0)
+                return true;
+    return false;
+}
+
+static int find_changes(struct ns_commit *commit, const struct ns_txn *txn)
+{
+    int rc = ns_tree_diff(commit->before->root, commit->build->root, add_change, commit);
+
+    if (rc == 0)
+        rc = group_changes(commit);
+    for (size_t i = 0; i < txn->op_count && rc == 0; i++)
+        if (txn->ops[i]->kind == NS_OP_TOUCH)
+            rc = ns_commit_touch(commit, txn->ops[i]->data);
+    for (unsigned i = 0; i < commit->store->mount_count; i++)
+        commit->parts[i].concerned = is_concerned(commit, commit->store->mounts[i]);
+    return rc;
+}
+
+/* ---- judging ---- */
+
+static int run_checks(struct ns_commit *commit)
+{
+    int first = 0;
+
+    for (size_t i = 0; i < commit->change_count; i++) {
+        struct ns_mount *mount = commit->changes[i].mount;
+        int rc = mount->ops->check == NULL ? 0 : mount->ops->check(mount, commit, &commit->changes[i]);
+
+        if (rc != 0 && commit->judge == NULL)
+            return rc;
+        if (rc != 0 && first == 0)
+            first = rc;
+    }
+    return first;
+}
+
+static int run_prepares(struct ns_commit *commit)
+{
+    for (unsigned i = 0; i < commit->store->mount_count; i++) {
+        struct ns_mount *mount = commit->store->mounts[i];
+        int rc;
+
+        if (!commit->parts[i].concerned || mount->ops->prepare == NULL)
+            continue;
+        rc = mount->ops->prepare(mount, commit);
+        if (rc != 0)
+            return rc;
+        commit->parts[i].prepared = true;
+    }
+    return 0;
+}
+
+/* abandon is for those whose prepare succeeded; the others for all concerned, also without prepare. */
+static void run_hook(struct ns_commit *commit, size_t hook_offset, bool only_prepared)
+{
+    for (unsigned i = 0; i < commit->store->mount_count; i++) {
+        struct ns_mount *mount = commit->store->mounts[i];
+        void (*hook)(struct ns_mount *, struct ns_commit *);
+
+        memcpy(&hook, (const char *)mount->ops + hook_offset, sizeof(hook));
+        if (hook != NULL && (only_prepared ? commit->parts[i].prepared : commit->parts[i].concerned))
+            hook(mount, commit);
+    }
+}
+
+static int judge(struct ns_commit *commit)
+{
+    int rc = run_checks(commit);
+
+    if (rc == 0)
+        rc = run_prepares(commit);
+    if (rc == 0)
+        rc = ns_anchors_compile(commit);
+    return rc;
+}
+
+/* ---- life of a commit ---- */
+
+static struct ns_batch *batch_new(void)
+{
+    return calloc(1, sizeof(struct ns_batch));
+}
+
+/* Everything that publishing will need is allocated here. */
+static int commit_begin(struct ns_commit *commit)
+{
+    commit->version = malloc(sizeof(*commit->version));
+    commit->tree_batch = batch_new();
+    commit->object_batch = batch_new();
+    if (commit->version == NULL || commit->tree_batch == NULL || commit->object_batch == NULL)
+        return -ENOMEM;
+    *commit->version = *commit->before;
+    commit->version->root = commit->build->root;
+    commit->version->number = commit->before->number + 1;
+    return ns_commit_retire(commit, (void *)(uintptr_t)commit->before, free);
+}
+
+static void commit_abandon(struct ns_commit *commit)
+{
+    run_hook(commit, offsetof(struct ns_mount_ops, abandon), true);
+    ns_anchors_abandon(commit);
+    if (commit->object_batch != NULL)
+        free(commit->object_batch->retired.items);
+    free(commit->object_batch);
+    free(commit->tree_batch);
+    free(commit->version);
+    ns_build_abandon(commit->build);
+}
+
+/* The point of no return: from the first line on, nothing fails. */
+static void commit_publish(struct ns_commit *commit)
+{
+    struct ns_store *store = commit->store;
+
+    ns_build_seal(commit->build, commit->version->number);
+    ns_rcu_publish(store->version, commit->version);
+    ns_anchors_publish(commit);
+    ns_anchors_notify(commit);
+    ns_anchors_done(commit);
+    commit->tree_batch->replaced = commit->build->replaced;
+    ns_reclaim_add(store, commit->tree_batch, commit->object_batch);
+    store->counters.commits++;
+    run_hook(commit, offsetof(struct ns_mount_ops, publish), false);
+}
+
+/* ---- merging ---- */
+
+static int merge(struct ns_txn *txn, struct ns_build *merged)
+{
+    struct ns_store *store = txn->store;
+    int rc = ns_txn_holds(txn, store->version->root) ? 0 : -EAGAIN;
+
+    ns_build_abandon(&txn->build);
+    ns_build_begin(merged, store->pool, store->version->root, ++store->serial);
+    for (size_t i = 0; i < txn->op_count && rc == 0; i++)
+        rc = ns_op_apply(store, merged, txn->ops[i], txn->who, NULL);
+    if (rc == 0)
+        return 0;
+    ns_build_abandon(merged);
+    if (rc == -ENOMEM)
+        return rc;
+    /* What once succeeded and now does not: its client has observed otherwise. */
+    store->counters.conflicts++;
+    return ns_reason_set(&txn->reason, EAGAIN, "",
+                         "something that the transaction looked at has changed since; do it again");
+}
+
+/* Old versions wait for readers and for snapshots. Beyond the limit, snapshots are ended first; if an
+ * lcore holds up grace periods, commits are refused until it goes on. */
+static int make_room(struct ns_txn *txn)
+{
+    struct ns_store *store = txn->store;
+
+    if (store->reclaim.waiting_bytes <= store->waiting_limit)
+        return 0;
+    ns_store_housekeep(store);
+    while (store->reclaim.waiting_bytes > store->waiting_limit && store->oldest != NULL &&
+           store->oldest != txn && store->oldest->base_number < store->version->number) {
+        ns_txn_expire_oldest(store);
+        ns_store_housekeep(store);
+    }
+    if (store->reclaim.waiting_bytes <= store->waiting_limit)
+        return 0;
+    return ns_reason_set(&txn->reason, ENOMEM, "",
+                         "%zu bytes of old versions wait for a reader that does not go on; try again later",
+                         store->reclaim.waiting_bytes);
+}
+
+/* ---- all of it ---- */
+
+static int run(struct ns_commit *commit, struct ns_txn *txn)
+{
+    struct ns_store *store = commit->store;
+    int rc = commit_begin(commit);
+
+    if (rc == 0)
+        rc = find_changes(commit, txn);
+    store->committing = true;
+    if (rc == 0 && (commit->change_count > 0 || commit->touched_count > 0))
+        rc = judge(commit);
+    store->committing = false;
+    if (rc != 0 && rc != -ENOMEM)
+        store->counters.refusals++;
+    if (rc != 0 || commit->judge != NULL || (commit->change_count == 0 && commit->touched_count == 0)) {
+        commit_abandon(commit);
+        return rc;
+    }
+    commit_publish(commit);
+    ns_watches_fire(commit, txn);
+    run_hook(commit, offsetof(struct ns_mount_ops, after), false);
+    return 0;
+}
+
+static int finish(struct ns_txn *txn, int rc, struct ns_reason *reason)
+{
+    if (rc != 0 && reason != NULL && reason->text[0] == '\0')
+        *reason = txn->reason;
+    ns_txn_release(txn);
+    return rc;
+}
+
+int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reason,
+                  void (*judge_fn)(const struct ns_reason *reason, void *arg), void *judge_arg)
+{
+    struct ns_store *store = txn->store;
+    struct ns_build merged, *build = &txn->build;
+    struct ns_commit commit = {.store = store, .who = txn->who, .reason = reason, .judge = judge_fn,
+                               .judge_arg = judge_arg};
+    int rc;
+
+    assert(!store->committing);
+    if (reason != NULL)
+        reason->text[0] = reason->path[0] = '\0';
+    txn->reason.text[0] = txn->reason.path[0] = '\0';
+    if (version != NULL)
+        *version = txn->base_number;
+    if (txn->expired)
+        return finish(txn, ns_reason_set(&txn->reason, EAGAIN, "", "the transaction was open for too long"), reason);
+    rc = txn->op_count == 0 ? 1 : make_room(txn);
+    if (rc != 0) {
+        ns_build_abandon(&txn->build);
+        return finish(txn, rc == 1 ? 0 : rc, reason);
+    }
+    if (store->version->root != txn->base) {
+        build = &merged;
+        rc = merge(txn, &merged);
+        if (rc != 0)
+            return finish(txn, rc, reason);
+    }
+    commit.build = build;
+    commit.before = store->version;
+    ns_txn_unpin(txn); /* `before` lives until the control core's next quiescent state */
+    rc = run(&commit, txn);
+    if (rc == 0 && version != NULL)
+        *version = store->version->number;
+    free(commit.changes);
+    free(commit.touched);
+    arena_free(&commit.paths);
+    return finish(txn, rc, reason);
+}
+
+int ns_txn_commit(struct ns_txn *txn, uint64_t *version, struct ns_reason *reason)
+{
+    return ns_commit_run(txn, version, reason, NULL, NULL);
+}
+
+int ns_txn_judge(struct ns_txn *txn, void (*fn)(const struct ns_reason *reason, void *arg), void *arg)
+{
+    return ns_commit_run(txn, NULL, NULL, fn, arg);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Mounts: which module is concerned with a name, what names it allows, and what its hooks may ask. */
+#include "nameserv/mount.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nameserv/store_p.h"
+
+static const char plain_chars[] = ".:+=,~%"; /* beyond letters, digits and "-_@" */
+
+static bool lies_below(const struct ns_mount *mount, const char *path, size_t size)
+{
+    if (mount->path_size == 1)
+        return true;
+    return size >= mount->path_size && memcmp(path, mount->path, mount->path_size) == 0 &&
+           (size == mount->path_size || path[mount->path_size] == '/');
+}
+
+struct ns_mount *ns_mount_find(struct ns_store *store, const char *path, size_t path_size)
+{
+    struct ns_mount *found = &store->root_mount;
+
+    for (unsigned i = 1; i < store->mount_count; i++) {
+        struct ns_mount *mount = store->mounts[i];
+
+        if (mount->path_size > found->path_size && lies_below(mount, path, path_size))
+            found = mount;
+    }
+    return found;
+}
+
+static int make_node(struct ns_store *store, const char *path)
+{
+    struct ns_txn *txn;
+    int rc = ns_txn_begin(store, &ns_identity_stack, &txn);
+
+    if (rc != 0)
+        return rc;
+    rc = ns_txn_mkdir(txn, path);
+    if (rc == 0)
+        return ns_txn_commit(txn, NULL, NULL);
+    ns_txn_abort(txn);
+    return rc;
+}
+
+int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *path,
+                 const struct ns_mount_ops *ops)
+{
+    size_t size = strlen(path);
+    int rc = ns_store_path_check(store, path, size, NULL);
+
+    if (rc != 0)
+        return rc;
+    if (size >= sizeof(mount->path) || store->mount_count == NS_MOUNTS_MAX)
+        return -ENAMETOOLONG;
+    for (unsigned i = 0; i < store->mount_count; i++)
+        if (strcmp(store->mounts[i]->path, path) == 0)
+            return -EEXIST;
+    rc = make_node(store, path);
+    if (rc != 0)
+        return rc;
+    mount->ops = ops;
+    memcpy(mount->path, path, size + 1);
+    mount->path_size = size;
+    mount->store = store;
+    mount->index = store->mount_count;
+    store->mounts[store->mount_count++] = mount;
+    return 0;
+}
+
+/* ---- paths ---- */
+
+static bool is_legal(unsigned char byte, const char *more)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+           (byte != 0 && (strchr("-_@/", byte) != NULL || strchr(more, byte) != NULL));
+}
+
+static int bad_shape(const char *path, size_t size, struct ns_reason *reason)
+{
+    if (size == 0 || path[0] != '/')
+        return ns_reason_set(reason, EINVAL, "", "a path starts with '/'");
+    if (size > NS_PATH_MAX)
+        return ns_reason_set(reason, EINVAL, "", "a path of %zu bytes is too long; at most %d are allowed",
+                             size, NS_PATH_MAX);
+    if (size > 1 && path[size - 1] == '/')
+        return ns_reason_set(reason, EINVAL, "", "a path does not end in '/'");
+    for (size_t i = 1; i < size; i++)
+        if (path[i] == '/' && path[i - 1] == '/')
+            return ns_reason_set(reason, EINVAL, "", "a path has no empty parts ('//')");
+    return 0;
+}
+
+int ns_store_path_check(struct ns_store *store, const char *path, size_t size, struct ns_reason *reason)
+{
+    const struct ns_mount *mount;
+    const char *more;
+    int rc = bad_shape(path, size, reason);
+
+    if (rc != 0)
+        return rc;
+    mount = ns_mount_find(store, path, size);
+    more = mount->ops->chars == NULL ? plain_chars : mount->ops->chars;
+    for (size_t i = 0; i < size; i++)
+        if (!is_legal((unsigned char)path[i], more))
+            return ns_reason_set(reason, EINVAL, "",
+                                 "byte 0x%02x at %zu is not allowed in a path below %s; letters, digits and "
+                                 "\"-_@%s\" are",
+                                 (unsigned char)path[i], i, mount->path, more);
+    return 0;
+}
+
+/* ---- inside hooks ---- */
+
+const struct ns_version *ns_commit_version(const struct ns_commit *commit)
+{
+    return commit->version;
+}
+
+const struct ns_version *ns_commit_before(const struct ns_commit *commit)
+{
+    return commit->before;
+}
+
+bool ns_commit_by_stack(const struct ns_commit *commit)
+{
+    return commit->who->stack;
+}
+
+const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mount *mount, size_t *count)
+{
+    const struct ns_commit_part *part = &commit->parts[mount->index];
+
+    *count = part->count;
+    return commit->changes + part->first;
+}
+
+int ns_reason_set(struct ns_reason *reason, int error, const char *path, const char *format, ...)
+{
+    va_list args;
+
+    if (reason == NULL)
+        return -error;
+    snprintf(reason->path, sizeof(reason->path), "%s", path);
+    va_start(args, format);
+    vsnprintf(reason->text, sizeof(reason->text), format, args);
+    va_end(args);
+    return -error;
+}
+
+int ns_refuse(struct ns_commit *commit, int error, const char *path, const char *format, ...)
+{
+    struct ns_reason reason;
+    va_list args;
+
+    snprintf(reason.path, sizeof(reason.path), "%s", path);
+    va_start(args, format);
+    vsnprintf(reason.text, sizeof(reason.text), format, args);
+    va_end(args);
+    if (commit->judge != NULL)
+        commit->judge(&reason, commit->judge_arg);
+    if (commit->error == 0) {
+        commit->error = -error;
+        if (commit->reason != NULL)
+            *commit->reason = reason;
+    }
+    return -error;
+}
+
+void ns_commit_set_derived(struct ns_commit *commit, int slot, const void *derived)
+{
+    commit->version->derived[slot] = derived;
+}
+
+int ns_commit_touch(struct ns_commit *commit, const char *path)
+{
+    struct ns_anchor *anchor = ns_anchor_find(commit->store, path);
+    int rc;
+
+    if (anchor == NULL)
+        return 0; /* nobody depends on it */
+    rc = ns_grow((void **)&commit->touched, commit->touched_count, &commit->touched_capacity,
+                 sizeof(commit->touched[0]));
+    if (rc == 0)
+        commit->touched[commit->touched_count++] = anchor;
+    return rc;
+}
+
+int ns_commit_retire(struct ns_commit *commit, void *object, void (*free_fn)(void *object))
+{
+    struct ns_retired_list *list = &commit->object_batch->retired;
+    int rc = ns_grow((void **)&list->items, list->count, &list->capacity, sizeof(list->items[0]));
+
+    if (rc == 0)
+        list->items[list->count++] = (struct ns_retired){object, free_fn};
+    return rc;
+}
+
+int ns_grow(void **items, size_t count, size_t *capacity, size_t item_size)
+{
+    size_t wanted = *capacity == 0 ? 8 : *capacity * 2;
+    void *grown;
+
+    if (count < *capacity)
+        return 0;
+    grown = realloc(*items, wanted * item_size);
+    if (grown == NULL)
+        return -ENOMEM;
+    *items = grown;
+    *capacity = wanted;
+    return 0;
+}

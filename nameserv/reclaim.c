@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grace periods, off the control core's path.
+ *
+ * The control core never waits for readers. It hands out tickets: one stands for a grace period that
+ * starts after everything published so far. A thread of its own waits for them, one after the other;
+ * when it is behind, many tickets share a grace period. What a ticket was taken for is freed by the
+ * control core once the ticket is over, so all memory of the tree belongs to one thread.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "nameserv/store_p.h"
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Sleep until something is asked for. `asleep` is set before `requested` is compared by the kernel, and
+ * ns_reclaim_ask() changes `requested` before it reads `asleep`: a wake-up can't be lost. */
+static void wait_for_request(struct ns_reclaim *reclaim, uint32_t requested)
+{
+    atomic_store_explicit(&reclaim->asleep, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&reclaim->requested, memory_order_seq_cst) == requested)
+        futex_wait(&reclaim->requested, requested);
+    atomic_store_explicit(&reclaim->asleep, 0, memory_order_seq_cst);
+}
+
+static void *reclaim_main(void *arg)
+{
+    struct ns_reclaim *reclaim = arg;
+
+    while (!atomic_load_explicit(&reclaim->stop, memory_order_acquire)) {
+        uint32_t requested = atomic_load_explicit(&reclaim->requested, memory_order_acquire);
+        uint64_t asked = atomic_load_explicit(&reclaim->asked, memory_order_acquire);
+
+        if (asked == atomic_load_explicit(&reclaim->completed, memory_order_relaxed)) {
+            wait_for_request(reclaim, requested);
+            continue;
+        }
+        ns_rcu_wait();
+        atomic_store_explicit(&reclaim->completed, asked, memory_order_release);
+    }
+    return NULL;
+}
+
+int ns_reclaim_start(struct ns_reclaim *reclaim)
+{
+    reclaim->trees.last = &reclaim->trees.first;
+    reclaim->objects.last = &reclaim->objects.first;
+    reclaim->ticket = 1;
+    return -pthread_create(&reclaim->thread, NULL, reclaim_main, reclaim);
+}
+
+static void request(struct ns_reclaim *reclaim)
+{
+    atomic_fetch_add_explicit(&reclaim->requested, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&reclaim->asleep, memory_order_seq_cst) != 0)
+        futex_wake(&reclaim->requested);
+}
+
+void ns_reclaim_stop(struct ns_reclaim *reclaim)
+{
+    atomic_store_explicit(&reclaim->stop, true, memory_order_release);
+    request(reclaim);
+    pthread_join(reclaim->thread, NULL);
+}
+
+uint64_t ns_reclaim_ticket(struct ns_reclaim *reclaim)
+{
+    return reclaim->ticket;
+}
+
+void ns_reclaim_ask(struct ns_reclaim *reclaim)
+{
+    atomic_store_explicit(&reclaim->asked, reclaim->ticket++, memory_order_release);
+    request(reclaim);
+}
+
+bool ns_reclaim_over(const struct ns_reclaim *reclaim, uint64_t ticket)
+{
+    return atomic_load_explicit(&reclaim->completed, memory_order_acquire) >= ticket;
+}
+
+static void queue_add(struct ns_batch_queue *queue, struct ns_batch *batch)
+{
+    batch->next = NULL;
+    *queue->last = batch;
+    queue->last = &batch->next;
+}
+
+static void queue_pop(struct ns_batch_queue *queue)
+{
+    queue->first = queue->first->next;
+    if (queue->first == NULL)
+        queue->last = &queue->first;
+}
+
+static size_t batch_bytes(const struct ns_batch *batch)
+{
+    return sizeof(*batch) + batch->replaced.bytes + batch->replaced.count * sizeof(uintptr_t) +
+           batch->retired.count * (sizeof(struct ns_retired) + NS_CACHE_LINE);
+}
+
+void ns_reclaim_add(struct ns_store *store, struct ns_batch *tree, struct ns_batch *objects)
+{
+    struct ns_reclaim *reclaim = &store->reclaim;
+
+    tree->number = objects->number = store->version->number;
+    tree->ticket = objects->ticket = ns_reclaim_ticket(reclaim);
+    reclaim->waiting_bytes += batch_bytes(tree) + batch_bytes(objects);
+    queue_add(&reclaim->trees, tree);
+    queue_add(&reclaim->objects, objects);
+}
+
+static void batch_free(struct ns_store *store, struct ns_batch *batch)
+{
+    store->reclaim.waiting_bytes -= batch_bytes(batch);
+    for (size_t i = 0; i < batch->retired.count; i++)
+        batch->retired.items[i].free_fn(batch->retired.items[i].object);
+    free(batch->retired.items);
+    ns_replaced_free(&batch->replaced, store->pool);
+    free(batch);
+}
+
+/* A snapshot older than the commit still sees what the commit replaced. */
+static bool is_pinned(const struct ns_store *store, const struct ns_batch *batch)
+{
+    return store->oldest != NULL && store->oldest->base_number < batch->number;
+}
+
+bool ns_reclaim_run(struct ns_store *store, unsigned limit)
+{
+    struct ns_reclaim *reclaim = &store->reclaim;
+    struct ns_batch *batch;
+    unsigned done = 0;
+
+    while (done < limit && (batch = reclaim->objects.first) != NULL &&
+           ns_reclaim_over(reclaim, batch->ticket)) {
+        queue_pop(&reclaim->objects);
+        batch_free(store, batch);
+        done++;
+    }
+    while (done < limit && (batch = reclaim->trees.first) != NULL &&
+           ns_reclaim_over(reclaim, batch->ticket) && !is_pinned(store, batch)) {
+        queue_pop(&reclaim->trees);
+        batch_free(store, batch);
+        done++;
+    }
+    return done == limit;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The store: its life, its housekeeping, and small changes by the stack itself. */
+#include "nameserv/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nameserv/store_p.h"
+
+#ifdef NS_TSAN
+char ns_rcu_tsan_readers;
+#endif
+
+enum { WAITING_BYTES_DEFAULT = 256 << 20, ANCHORS_DEFAULT = 1 << 20 };
+
+static const struct ns_mount_ops plain_ops = {.name = "plain"};
+
+/* Root and the daemon's group write, all who may connect read. */
+static const struct ns_entry *first_root(struct ns_pool *pool)
+{
+    struct ns_perm owner = {.id = 0, .rights = NS_PERM_READ};
+    struct ns_perms *perms = ns_perms_new(&owner, 1);
+    const struct ns_entry *root = perms == NULL ? NULL : ns_tree_new(pool, perms, 1);
+
+    if (root == NULL)
+        ns_perms_put(perms);
+    return root;
+}
+
+static int make_version(struct ns_store *store)
+{
+    store->pool = ns_pool_new();
+    store->version = calloc(1, sizeof(*store->version));
+    if (store->pool == NULL || store->version == NULL)
+        return -ENOMEM;
+    store->version->number = 1;
+    store->version->root = first_root(store->pool);
+    return store->version->root == NULL ? -ENOMEM : 0;
+}
+
+static int make_subscribers(struct ns_store *store)
+{
+    size_t size = store->lcores * sizeof(struct ns_subscriber);
+
+    if (size == 0)
+        return 0;
+    store->subscribers = aligned_alloc(NS_CACHE_LINE, size);
+    if (store->subscribers == NULL)
+        return -ENOMEM;
+    memset(store->subscribers, 0, size);
+    return 0;
+}
+
+static void store_destroy(struct ns_store *store)
+{
+    if (store->anchors.buckets != NULL)
+        ns_anchors_fini(store);
+    if (store->version != NULL && store->version->root != NULL)
+        ns_tree_free(store->version->root, store->pool);
+    free(store->version);
+    if (store->pool != NULL)
+        ns_pool_free(store->pool);
+    free(store->subscribers);
+    free(store);
+}
+
+int ns_store_new(const struct ns_store_options *options, struct ns_store **result)
+{
+    struct ns_store *store = calloc(1, sizeof(*store));
+    int rc;
+
+    if (store == NULL)
+        return -ENOMEM;
+    assert(options->lcores <= NS_LCORES_MAX);
+    store->lcores = options->lcores;
+    store->waiting_limit = options->waiting_bytes == 0 ? WAITING_BYTES_DEFAULT : options->waiting_bytes;
+    rc = make_version(store);
+    if (rc == 0)
+        rc = make_subscribers(store);
+    if (rc == 0)
+        rc = ns_anchors_init(&store->anchors,
+                             options->anchors_max == 0 ? ANCHORS_DEFAULT : options->anchors_max);
+    if (rc == 0)
+        rc = ns_reclaim_start(&store->reclaim);
+    if (rc != 0) {
+        store_destroy(store);
+        return rc;
+    }
+    store->root_mount = (struct ns_mount){.ops = &plain_ops, .path = "/", .path_size = 1, .store = store};
+    store->mounts[store->mount_count++] = &store->root_mount;
+    ns_rcu_register();
+    *result = store;
+    return 0;
+}
+
+void ns_store_free(struct ns_store *store)
+{
+    assert(store->oldest == NULL);
+    ns_store_drain(store);
+    ns_reclaim_stop(&store->reclaim);
+    ns_rcu_unregister();
+    store_destroy(store);
+}
+
+const struct ns_version *ns_store_version(struct ns_store *store)
+{
+    return ns_rcu_load(store->version);
+}
+
+int ns_store_derived_slot(struct ns_store *store)
+{
+    return store->derived_count == NS_DERIVED_MAX ? -ENOSPC : store->derived_count++;
+}
+
+struct ns_subscriber *ns_store_subscriber(struct ns_store *store, unsigned lcore)
+{
+    assert(lcore < store->lcores);
+    return &store->subscribers[lcore];
+}
+
+/* ---- housekeeping ---- */
+
+enum { BATCHES_PER_ROUND = 64, ANCHORS_PER_ROUND = 8 };
+
+static bool something_waits(const struct ns_store *store)
+{
+    const struct ns_reclaim *reclaim = &store->reclaim;
+
+    return reclaim->objects.first != NULL || reclaim->trees.first != NULL ||
+           store->anchors.dying > 0;
+}
+
+/* One grace period serves all that was replaced since the last was asked for; the next is asked for
+ * when that is over. */
+bool ns_store_housekeep(struct ns_store *store)
+{
+    struct ns_reclaim *reclaim = &store->reclaim;
+    bool more = ns_reclaim_run(store, BATCHES_PER_ROUND);
+
+    more |= ns_anchors_sweep(store, ANCHORS_PER_ROUND);
+    if (something_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1))
+        ns_reclaim_ask(reclaim);
+    return more;
+}
+
+/* The control core is itself a reader: it is offline while it waits for others. */
+void ns_store_drain(struct ns_store *store)
+{
+    struct ns_reclaim *reclaim = &store->reclaim;
+
+    for (int rounds = 0; rounds < 4; rounds++) {
+        uint64_t ticket = ns_reclaim_ticket(reclaim);
+
+        ns_anchors_sweep(store, store->anchors.count);
+        ns_reclaim_ask(reclaim);
+        ns_rcu_offline();
+        while (!ns_reclaim_over(reclaim, ticket))
+            sched_yield();
+        ns_rcu_online();
+        while (ns_reclaim_run(store, BATCHES_PER_ROUND))
+            ;
+    }
+}
+
+void ns_store_counters(struct ns_store *store, struct ns_store_counters *out)
+{
+    *out = store->counters;
+    out->anchors = store->anchors.count;
+    out->pool_bytes = ns_pool_used(store->pool);
+    out->waiting_bytes = store->reclaim.waiting_bytes;
+}
+
+int ns_store_put(struct ns_store *store, const char *path, const char *value)
+{
+    struct ns_txn *txn;
+    int rc = ns_txn_begin(store, &ns_identity_stack, &txn);
+
+    if (rc != 0)
+        return rc;
+    rc = value == NULL ? ns_txn_remove(txn, path) : ns_txn_write(txn, path, value, strlen(value));
+    if (rc == 0)
+        return ns_txn_commit(txn, NULL, NULL);
+    ns_txn_abort(txn);
+    return rc;
+}

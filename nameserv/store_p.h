@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the store share: store.c (life, housekeeping), reclaim.c (grace periods), txn.c
+ * (transactions), commit.c (the way of a change), mount.c, anchor.c, watch.c. Nobody else includes it but
+ * their tests.
+ *
+ * Everything here belongs to the control core unless a field says otherwise.
+ */
+#ifndef KEDGE_NAMESERV_STORE_P_H
+#define KEDGE_NAMESERV_STORE_P_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "nameserv/anchor.h"
+#include "nameserv/mount.h"
+#include "nameserv/pool.h"
+#include "nameserv/store.h"
+#include "nameserv/tree.h"
+
+/* ---- growing arrays ---- */
+
+struct ns_retired {
+    void *object;
+    void (*free_fn)(void *object);
+};
+
+struct ns_retired_list {
+    struct ns_retired *items;
+    size_t count, capacity;
+};
+
+/* Make room for one more item of the given size in a malloc'ed array. -ENOMEM leaves it as it was. */
+int ns_grow(void **items, size_t count, size_t *capacity, size_t item_size);
+
+/* ---- reclaim.c ---- */
+
+/* What one commit has replaced. The tree's part also waits for transactions older than `number`. */
+struct ns_batch {
+    struct ns_batch *next;
+    uint64_t number; /* of the commit */
+    uint64_t ticket; /* grace period that it waits for; 0: not asked for yet */
+    struct ns_replaced replaced;
+    struct ns_retired_list retired;
+};
+
+struct ns_batch_queue {
+    struct ns_batch *first, **last;
+};
+
+struct ns_reclaim {
+    struct ns_batch_queue trees, objects;
+    size_t waiting_bytes;
+    uint64_t ticket;             /* the next one to be asked for */
+    pthread_t thread;
+    _Atomic uint32_t requested;  /* futex; low half of the newest ticket asked for */
+    _Atomic uint64_t asked;      /* newest ticket asked for; written by the control core */
+    _Atomic uint64_t completed;  /* newest ticket whose grace period is over; written by the thread */
+    _Atomic uint32_t asleep;     /* the thread waits on `requested` */
+    _Atomic bool stop;
+};
+
+int ns_reclaim_start(struct ns_reclaim *reclaim);
+void ns_reclaim_stop(struct ns_reclaim *reclaim);
+
+/* The ticket of a grace period that starts after now; it is asked for by the next ns_reclaim_ask(). */
+uint64_t ns_reclaim_ticket(struct ns_reclaim *reclaim);
+void ns_reclaim_ask(struct ns_reclaim *reclaim);
+bool ns_reclaim_over(const struct ns_reclaim *reclaim, uint64_t ticket);
+
+/* Hand over what a commit has replaced. Takes `tree` and `objects`, allocated before the commit was
+ * published so that nothing can fail afterwards. */
+void ns_reclaim_add(struct ns_store *store, struct ns_batch *tree, struct ns_batch *objects);
+
+/* Free what can be freed, at most about `limit` batches. Returns true if more could be freed at once. */
+bool ns_reclaim_run(struct ns_store *store, unsigned limit);
+
+/* ---- the store ---- */
+
+struct ns_anchors {
+    struct ns_anchor **buckets;
+    size_t bucket_count, count, dying;
+    size_t requested, requested_max; /* of those, made by ns_anchor_get() with ops */
+    struct ns_anchor *all;   /* ring of all anchors */
+    struct ns_anchor *sweep; /* where the search for unused ones goes on */
+};
+
+struct ns_store {
+    struct ns_version *version; /* ns_rcu_load() by readers */
+    struct ns_pool *pool;
+    uint64_t serial; /* of the last build */
+    struct ns_reclaim reclaim;
+    size_t waiting_limit;
+    struct ns_mount root_mount;
+    struct ns_mount *mounts[NS_MOUNTS_MAX];
+    unsigned mount_count;
+    int derived_count;
+    struct ns_anchors anchors;
+    size_t watch_count;
+    unsigned lcores;
+    struct ns_subscriber *subscribers;
+    struct ns_txn *oldest, *newest; /* open transactions in the order of their base */
+    bool committing;                /* between check and publish: no other commit may start */
+    struct ns_store_counters counters;
+};
+
+/* ---- txn.c ---- */
+
+enum ns_op_kind { NS_OP_WRITE, NS_OP_MKDIR, NS_OP_REMOVE, NS_OP_SET_PERMS, NS_OP_TOUCH };
+
+/* One change that a client asked for; replayed if the transaction has to be merged. */
+struct ns_op {
+    enum ns_op_kind kind;
+    uint32_t value_size;
+    uint32_t path_size;
+    struct ns_perms *perms;
+    char data[]; /* path, NUL, value */
+};
+
+enum { NS_OBSERVED_VALUE = 1, NS_OBSERVED_CHILDREN = 2 };
+
+struct ns_observation {
+    char *path;
+    uint32_t path_size;
+    uint32_t hash;
+    unsigned what;
+};
+
+struct ns_txn {
+    struct ns_store *store;
+    const struct ns_identity *who;
+    const struct ns_entry *base;
+    uint64_t base_number;
+    struct ns_build build; /* its own version; shares everything with base at first */
+    struct ns_op **ops;
+    size_t op_count, op_capacity;
+    struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
+    size_t observed_count, observed_capacity;
+    bool pinned;  /* stands in the store's list, and keeps what its base needs */
+    bool expired; /* ended to get memory back: -EAGAIN for all that follows */
+    struct ns_reason reason;
+    struct ns_txn *next, *previous;
+};
+
+/* Apply one op to a build, as `who`; the permission checks included. */
+int ns_op_apply(struct ns_store *store, struct ns_build *build, const struct ns_op *op,
+                const struct ns_identity *who, struct ns_reason *reason);
+
+/* Merge: is everything that the transaction observed in `root` as it was in its base? */
+bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root);
+
+void ns_txn_unpin(struct ns_txn *txn);
+void ns_txn_release(struct ns_txn *txn); /* frees it; the build must be over */
+void ns_txn_expire_oldest(struct ns_store *store);
+
+/* ---- commit.c ---- */
+
+struct ns_commit_part {
+    size_t first, count; /* of the mount's changes */
+    bool concerned, prepared;
+};
+
+struct ns_arena {
+    struct ns_arena_chunk *chunks;
+    size_t used;
+};
+
+struct ns_commit {
+    struct ns_store *store;
+    const struct ns_identity *who;
+    struct ns_build *build;
+    struct ns_version *version; /* the new one */
+    const struct ns_version *before;
+    struct ns_change *changes; /* grouped by mount, in order of paths within */
+    size_t change_count, change_capacity;
+    struct ns_arena paths; /* of the changes */
+    struct ns_commit_part parts[NS_MOUNTS_MAX];
+    struct ns_anchor **touched;
+    size_t touched_count, touched_capacity;
+    struct ns_batch *tree_batch, *object_batch;
+    struct ns_anchor *work[8];    /* to be compiled, by rank */
+    struct ns_anchor *published;  /* to be published */
+    struct ns_reason *reason;
+    void (*judge)(const struct ns_reason *reason, void *arg);
+    void *judge_arg;
+    int error; /* of the first refusal */
+};
+
+int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reason,
+                  void (*judge)(const struct ns_reason *reason, void *arg), void *judge_arg);
+
+/* Note a refusal's sentence. Returns -error. */
+int ns_reason_set(struct ns_reason *reason, int error, const char *path, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- mount.c ---- */
+
+unsigned ns_mount_rights(const struct ns_perms *perms, const struct ns_identity *who);
+
+/* ---- anchor.c ---- */
+
+struct ns_source {
+    struct ns_anchor *source, *derived;
+    struct ns_source *next_source;     /* of derived */
+    struct ns_source *next_dependent;  /* of source */
+    struct ns_source **link_dependent; /* what points at this one */
+};
+
+struct ns_compile {
+    struct ns_store *store;
+    struct ns_commit *commit; /* NULL outside of one */
+    const struct ns_version *version;
+    struct ns_anchor *anchor;
+    void *record;
+    struct ns_source *sources;
+    bool failed; /* memory ended while a source was registered */
+};
+
+uint32_t ns_path_hash(const char *path, size_t size);
+
+/* One step of the same hash, for going down a path. */
+static inline uint32_t ns_path_hash_step(uint32_t hash, unsigned char byte)
+{
+    return (hash ^ byte) * UINT32_C(16777619); /* FNV-1a */
+}
+#define NS_PATH_HASH_START UINT32_C(2166136261)
+
+int ns_anchors_init(struct ns_anchors *anchors, size_t requested_max);
+void ns_anchors_fini(struct ns_store *store);
+struct ns_anchor *ns_anchor_lookup(struct ns_store *store, const char *path, size_t path_size, uint32_t hash);
+
+/* The anchors of changed and touched names, and of all that is derived from them, in order of rank, get
+ * their new records (not yet published). */
+int ns_anchors_compile(struct ns_commit *commit);
+
+/* Parts of the above. */
+int ns_anchor_compile(struct ns_anchor *anchor, struct ns_compile *compile);
+void ns_anchor_take_sources(struct ns_anchor *anchor, struct ns_source *sources);
+void ns_source_list_free(struct ns_store *store, struct ns_source *sources);
+void ns_anchors_publish(struct ns_commit *commit);
+void ns_anchors_notify(struct ns_commit *commit);
+void ns_anchors_abandon(struct ns_commit *commit);
+void ns_anchors_done(struct ns_commit *commit);
+bool ns_anchors_sweep(struct ns_store *store, unsigned limit);
+
+/* ---- watch.c ---- */
+
+/* Fire the watches of what the transaction changed, in the order in which it asked. */
+void ns_watches_fire(const struct ns_commit *commit, const struct ns_txn *txn);
+
+#endif

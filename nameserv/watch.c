@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Watches: the dependents that are clients.
+ *
+ * A watch hangs on the anchor of its path and hears of every change at or below it. So a change looks at
+ * the anchors of its own path and of each name above: the cost is that of the path's depth and of the
+ * events, however many watches there are elsewhere. Events follow what the transaction asked for, one for
+ * each change in its order; ancestors that a write created on the way are no events of their own
+ * (xenstore.txt).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "nameserv/store_p.h"
+
+int ns_watch_add(struct ns_store *store, struct ns_watch *watch, const char *path)
+{
+    struct ns_anchor *anchor;
+    int rc = ns_anchor_get(store, path, NULL, NULL, NULL, &anchor);
+
+    if (rc != 0)
+        return rc;
+    watch->anchor = anchor;
+    watch->previous = NULL;
+    watch->next = anchor->watches;
+    if (watch->next != NULL)
+        watch->next->previous = watch;
+    anchor->watches = watch;
+    store->watch_count++;
+    return 0;
+}
+
+void ns_watch_remove(struct ns_store *store, struct ns_watch *watch)
+{
+    if (watch->previous != NULL)
+        watch->previous->next = watch->next;
+    else
+        watch->anchor->watches = watch->next;
+    if (watch->next != NULL)
+        watch->next->previous = watch->previous;
+    store->watch_count--;
+}
+
+/* One change, and who may hear of it: who may read the name or its parent, now or before (XSA-115). */
+struct event {
+    const struct ns_commit *commit;
+    const char *path;
+    size_t path_size;
+    const struct ns_entry *sources[4];
+};
+
+static bool may_hear(const struct event *event, const struct ns_identity *who)
+{
+    for (size_t i = 0; i < sizeof(event->sources) / sizeof(event->sources[0]); i++)
+        if (event->sources[i] != NULL && (ns_mount_rights(event->sources[i]->perms, who) & NS_PERM_READ))
+            return true;
+    return false;
+}
+
+static void fire_at(const struct event *event, size_t prefix_size, uint32_t hash)
+{
+    struct ns_store *store = event->commit->store;
+    struct ns_anchor *anchor = ns_anchor_lookup(store, event->path, prefix_size, hash);
+    struct ns_watch *next;
+
+    for (struct ns_watch *watch = anchor == NULL ? NULL : anchor->watches; watch != NULL; watch = next) {
+        next = watch->next;
+        if (!may_hear(event, watch->who))
+            continue;
+        store->counters.watch_events++;
+        watch->fire(watch, event->path, event->path_size);
+    }
+}
+
+/* The path's own anchor and those of all names above it; the hash grows along the path. */
+static void fire_upwards(const struct event *event)
+{
+    uint32_t hash = ns_path_hash_step(NS_PATH_HASH_START, '/');
+
+    fire_at(event, 1, hash);
+    for (size_t i = 1; i < event->path_size; i++) {
+        hash = ns_path_hash_step(hash, (unsigned char)event->path[i]);
+        if (i + 1 == event->path_size || event->path[i + 1] == '/')
+            fire_at(event, i + 1, hash);
+    }
+}
+
+static void event_init(struct event *event, const struct ns_commit *commit, const char *path, size_t size)
+{
+    const struct ns_entry *roots[] = {commit->before->root, commit->version->root};
+    size_t parent = size;
+
+    while (parent > 1 && path[parent - 1] != '/')
+        parent--;
+    if (parent > 1)
+        parent--;
+    *event = (struct event){.commit = commit, .path = path, .path_size = size};
+    for (int i = 0; i < 2; i++) {
+        event->sources[i * 2] = ns_tree_lookup(roots[i], path, size);
+        event->sources[i * 2 + 1] = ns_tree_lookup(roots[i], path, parent);
+    }
+}
+
+static bool same_name(const struct ns_entry *before, const struct ns_entry *after)
+{
+    return before == after || (before != NULL && after != NULL && before->version == after->version);
+}
+
+/* Going down a removed subtree: watches exactly on a name in it hear of that name; those above hear of
+ * the removed one only. The path grows and shrinks in one buffer. */
+struct descent {
+    const struct ns_commit *commit;
+    char path[NS_PATH_MAX + 1];
+    size_t size;
+};
+
+static int fire_child(const struct ns_entry *child, void *arg)
+{
+    struct descent *descent = arg;
+    size_t size = descent->size;
+    struct event event;
+
+    if (size + 1 + child->name_size > NS_PATH_MAX)
+        return 0;
+    descent->path[size] = '/';
+    memcpy(descent->path + size + 1, ns_entry_name(child), child->name_size);
+    descent->size = size + 1 + child->name_size;
+    descent->path[descent->size] = '\0';
+    event_init(&event, descent->commit, descent->path, descent->size);
+    if (event.sources[2] == NULL)
+        fire_at(&event, event.path_size, ns_path_hash(event.path, event.path_size));
+    ns_entry_each(child, fire_child, descent);
+    descent->size = size;
+    return 0;
+}
+
+static void fire_removed(const struct event *removed)
+{
+    struct descent descent = {.commit = removed->commit, .size = removed->path_size};
+
+    memcpy(descent.path, removed->path, removed->path_size);
+    ns_entry_each(removed->sources[0], fire_child, &descent);
+}
+
+void ns_watches_fire(const struct ns_commit *commit, const struct ns_txn *txn)
+{
+    if (commit->store->watch_count == 0)
+        return;
+    for (size_t i = 0; i < txn->op_count; i++) {
+        const struct ns_op *op = txn->ops[i];
+        struct event event;
+
+        if (op->kind == NS_OP_TOUCH)
+            continue;
+        event_init(&event, commit, op->data, op->path_size);
+        if (same_name(event.sources[0], event.sources[2]))
+            continue;
+        fire_upwards(&event);
+        if (event.sources[2] == NULL && event.sources[0] != NULL)
+            fire_removed(&event);
+    }
+}
