@@ -36,13 +36,21 @@ struct route {
     uint64_t version; /* commit that set it */
 };
 
+struct ns_stats;    /* nameserv/stats.h */
 struct route_table; /* of one version */
 struct routes;      /* the mount */
 
-/* Hang /route. */
+/* Hang /route. 0, -ENOMEM, -ENOSPC (slots), or as ns_mount_add(); what was made is in *routes also then.
+ * After links_new(). Control core, as the two below. */
 int routes_new(struct ns_store *store, struct links_mount *links, struct routes **routes);
+
+/* At shutdown, before or after the store is freed; nobody may look anything up or commit any more. */
 void routes_free(struct routes *routes);
 int routes_slot(const struct routes *routes);
+
+/* Answer for /stats/routes/count, and for /stats/routes/lookup/ADDR: what a look-up finds, as
+ * "10.0.0.0/24 connected br0". 0, -EEXIST, -ENOMEM. */
+int routes_stats_add(struct routes *routes, struct ns_stats *stats);
 
 static inline const struct route_table *route_table_of(const struct ns_version *version, int slot)
 {
