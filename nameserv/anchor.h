@@ -205,7 +205,7 @@ static inline struct ns_anchor *ns_notice_take(struct ns_notice **list)
 
     *list = notice->next;
     atomic_store_explicit(&notice->pending, 0, memory_order_seq_cst);
-    atomic_thread_fence(memory_order_seq_cst); /* O2 */
+    NS_FENCE(); /* O2 */
     return anchor;
 }
 
@@ -214,7 +214,7 @@ static inline struct ns_anchor *ns_notice_take(struct ns_notice **list)
 static inline void ns_anchor_register(struct ns_anchor *anchor, unsigned lcore)
 {
     atomic_fetch_or_explicit(&anchor->mask, UINT64_C(1) << lcore, memory_order_seq_cst);
-    atomic_thread_fence(memory_order_seq_cst); /* O1 */
+    NS_FENCE(); /* O1 */
 }
 
 /* This lcore has no dependents on the anchor any more. A notice may still be pending; it will be taken

@@ -146,7 +146,7 @@ void ns_anchors_publish(struct ns_commit *commit)
         atomic_store_explicit(&anchor->version, number, memory_order_release);
     }
     /* O1, O2: what is published above must be visible before masks and pending marks are read. */
-    atomic_thread_fence(memory_order_seq_cst);
+    NS_FENCE();
 }
 
 /* Link the anchor's notice for this lcore, unless one is pending. */
@@ -174,7 +174,7 @@ static void notice_send(struct ns_store *store, struct ns_anchor *anchor, unsign
  * sees the other (Dekker's pattern again). */
 static void wake_if_asleep(struct ns_subscriber *subscriber)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    NS_FENCE();
     if (subscriber->wake != NULL && atomic_load_explicit(&subscriber->sleeping, memory_order_relaxed) != 0)
         subscriber->wake(subscriber->wake_arg);
 }

@@ -41,6 +41,15 @@ extern char ns_rcu_tsan_readers;
 #define NS_TSAN_ACQUIRE() ((void)0)
 #endif
 
+/* A full fence: stores before it are visible before loads after it are done. ThreadSanitizer knows no
+ * fences; in its build a read-modify-write of one common variable stands for it. */
+#ifdef NS_TSAN
+extern char ns_rcu_tsan_fence;
+#define NS_FENCE() ((void)__atomic_fetch_add(&ns_rcu_tsan_fence, 0, __ATOMIC_SEQ_CST))
+#else
+#define NS_FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
+
 /* Read an RCU-protected pointer. Any registered, online thread; what it points at stays valid until
  * the thread's next quiescent state. Acquire instead of consume: free on x86, and compilers treat
  * consume so anyway. */

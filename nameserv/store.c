@@ -11,7 +11,7 @@
 #include "nameserv/store_p.h"
 
 #ifdef NS_TSAN
-char ns_rcu_tsan_readers;
+char ns_rcu_tsan_readers, ns_rcu_tsan_fence;
 #endif
 
 enum { WAITING_BYTES_DEFAULT = 256 << 20, ANCHORS_DEFAULT = 1 << 20 };
