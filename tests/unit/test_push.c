@@ -135,6 +135,8 @@ static void bind(struct lcore *self, int i)
     version = ns_anchor_version(&anchor->anchor);
     copy_value(self, i, anchor);
     self->bound[i] = anchor;
+    if (rand_r(&self->seed) % 4 == 0)
+        sched_yield(); /* let changes come between look-up and registration */
     ns_anchor_register(&anchor->anchor, self->index);
     while (ns_anchor_version(&anchor->anchor) != version) {
         version = ns_anchor_version(&anchor->anchor);
