@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A client's connection: bytes in, bytes out, and when to stop reading.
+ */
+#include "nameserv/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* An output buffer that has become empty is kept up to this size. */
+enum { KEPT_ROOM = 4096 };
+
+/* ---- output ---- */
+
+static bool output_reserve(struct ns_output *output, size_t more)
+{
+    size_t size = ns_output_size(output), room = output->room > 0 ? output->room : 256;
+    char *bytes;
+
+    if (output->room - output->end >= more)
+        return true;
+    if (output->start > 0)
+        memmove(output->bytes, output->bytes + output->start, size);
+    output->start = 0;
+    output->end = size;
+    while (room - size < more)
+        room *= 2;
+    if (room == output->room)
+        return true;
+    bytes = realloc(output->bytes, room);
+    if (bytes == NULL)
+        return false;
+    output->bytes = bytes;
+    output->room = room;
+    return true;
+}
+
+static void output_sent(struct ns_output *output, size_t size)
+{
+    output->start += size;
+    if (output->start < output->end)
+        return;
+    output->start = output->end = 0;
+    if (output->room > KEPT_ROOM) {
+        free(output->bytes);
+        *output = (struct ns_output){ .bytes = NULL };
+    }
+}
+
+void ns_connection_send(struct ns_connection *connection, const struct ns_wire_header *header,
+                        const void *payload)
+{
+    struct ns_output *output = &connection->output;
+
+    ns_connection_ready(connection);
+    if (!output_reserve(output, sizeof(*header) + header->size)) {
+        connection->broken = true;
+        return;
+    }
+    memcpy(output->bytes + output->end, header, sizeof(*header));
+    if (header->size > 0)
+        memcpy(output->bytes + output->end + sizeof(*header), payload, header->size);
+    output->end += sizeof(*header) + header->size;
+}
+
+static void write_output(struct ns_connection *connection)
+{
+    struct ns_output *output = &connection->output;
+    ssize_t sent;
+
+    if (ns_output_size(output) == 0)
+        return;
+    sent = send(connection->io.fd, output->bytes + output->start, ns_output_size(output),
+                MSG_NOSIGNAL | MSG_DONTWAIT);
+    connection->server->counters.writes++;
+    if (sent >= 0)
+        output_sent(output, (size_t)sent);
+    else if (errno != EAGAIN && errno != EINTR)
+        connection->broken = true;
+}
+
+/* ---- input ---- */
+
+/* May the next request be run? */
+static bool accepts(const struct ns_connection *connection)
+{
+    return !connection->broken && connection->request == NULL &&
+           ns_output_size(&connection->output) < NS_OUTPUT_FULL;
+}
+
+/* Run the messages that are there whole; returns how many bytes they took. */
+static size_t run_messages(struct ns_connection *connection, const char *bytes, size_t size)
+{
+    struct ns_wire_header header;
+    size_t used = 0;
+
+    while (accepts(connection)) {
+        int taken = ns_wire_next(bytes + used, size - used, &header);
+
+        if (taken < 0)
+            connection->broken = true; /* there is no way to find the next header */
+        if (taken <= 0)
+            break;
+        ns_operation_run(connection, &header, bytes + used + NS_WIRE_HEADER_SIZE);
+        ns_events_move(connection);
+        used += (size_t)taken;
+    }
+    return used;
+}
+
+/* Keep what has not been run. */
+static void keep_rest(struct ns_connection *connection, const char *bytes, size_t size)
+{
+    char *rest = size > 0 ? malloc(size) : NULL;
+
+    if (size > 0 && rest == NULL)
+        connection->broken = true;
+    else if (size > 0)
+        memcpy(rest, bytes, size);
+    free(connection->rest);
+    connection->rest = rest;
+    connection->rest_size = rest != NULL ? size : 0;
+}
+
+/* Run from the shared buffer, which begins with what was kept. */
+static void run_input(struct ns_connection *connection, size_t size)
+{
+    size_t used = run_messages(connection, connection->server->input, size);
+
+    if (used > 0 || size != connection->rest_size)
+        keep_rest(connection, connection->server->input + used, size - used);
+}
+
+static bool has_whole_message(const struct ns_connection *connection)
+{
+    struct ns_wire_header header;
+
+    return ns_wire_next(connection->rest, connection->rest_size, &header) != 0;
+}
+
+static void receive(struct ns_connection *connection)
+{
+    struct ns_server *server = connection->server;
+    size_t kept = connection->rest_size;
+    ssize_t size;
+
+    if (kept > 0)
+        memcpy(server->input, connection->rest, kept);
+    size = recv(connection->io.fd, server->input + kept, NS_INPUT_SIZE - kept, MSG_DONTWAIT);
+    server->counters.reads++;
+    if (size > 0)
+        run_input(connection, kept + (size_t)size);
+    else if (size == 0)
+        connection->ended = true;
+    else if (errno != EAGAIN && errno != EINTR)
+        connection->broken = true;
+}
+
+/* ---- turns ---- */
+
+void ns_connection_ready(struct ns_connection *connection)
+{
+    if (connection->ready)
+        return;
+    connection->ready = true;
+    TAILQ_INSERT_TAIL(&connection->server->ready, connection, ready_link);
+    ns_timer_start(connection->server->loop, &connection->server->flush, 0);
+}
+
+static void connection_event(struct ns_io *io, uint32_t events)
+{
+    struct ns_connection *connection = (struct ns_connection *)io;
+
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (connection->interest & EPOLLIN) == 0)
+        connection->broken = true; /* nobody is left to read the answer */
+    else if ((events & ~(uint32_t)EPOLLOUT) != 0 && accepts(connection) && !has_whole_message(connection))
+        receive(connection);
+    ns_connection_ready(connection);
+}
+
+/* Nothing more will come and nothing more is to be sent. */
+static bool is_over(const struct ns_connection *connection)
+{
+    return connection->broken ||
+           (connection->ended && connection->request == NULL && !has_whole_message(connection) &&
+            ns_output_size(&connection->output) == 0);
+}
+
+static void update_interest(struct ns_connection *connection)
+{
+    uint32_t interest = 0;
+
+    if (accepts(connection) && !connection->ended && !has_whole_message(connection))
+        interest |= EPOLLIN;
+    if (ns_output_size(&connection->output) > 0)
+        interest |= EPOLLOUT;
+    if (interest == connection->interest)
+        return;
+    if (ns_loop_change(connection->server->loop, &connection->io, interest) < 0)
+        connection->broken = true;
+    connection->interest = interest;
+}
+
+static void serve(struct ns_connection *connection)
+{
+    if (connection->rest_size > 0 && accepts(connection) && has_whole_message(connection)) {
+        memcpy(connection->server->input, connection->rest, connection->rest_size);
+        run_input(connection, connection->rest_size);
+    }
+    ns_events_move(connection);
+    write_output(connection);
+    if (!is_over(connection))
+        update_interest(connection);
+    if (is_over(connection)) {
+        ns_connection_close(connection);
+        return;
+    }
+    /* What was held back for lack of room goes on in the next round. */
+    if (ns_output_size(&connection->output) == 0 &&
+        (ns_events_waiting(connection) || (accepts(connection) && has_whole_message(connection))))
+        ns_connection_ready(connection);
+}
+
+void ns_connection_serve_ready(struct ns_server *server)
+{
+    struct ns_ready turn = TAILQ_HEAD_INITIALIZER(turn);
+    struct ns_connection *connection;
+
+    TAILQ_CONCAT(&turn, &server->ready, ready_link);
+    while ((connection = TAILQ_FIRST(&turn)) != NULL) {
+        TAILQ_REMOVE(&turn, connection, ready_link);
+        connection->ready = false;
+        serve(connection);
+    }
+}
+
+/* ---- life ---- */
+
+int ns_connection_new(struct ns_server *server, int fd, const struct ns_identity *who)
+{
+    struct ns_connection *connection = calloc(1, sizeof(*connection));
+    int error;
+
+    if (connection == NULL)
+        return -ENOMEM;
+    connection->io = (struct ns_io){ .fd = fd, .fn = connection_event };
+    connection->interest = EPOLLIN;
+    error = ns_loop_add(server->loop, &connection->io, EPOLLIN);
+    if (error < 0) {
+        free(connection);
+        return error;
+    }
+    connection->server = server;
+    connection->references = 1;
+    connection->who = *who;
+    TAILQ_INIT(&connection->events.queue);
+    LIST_INSERT_HEAD(&server->connections, connection, link);
+    server->counters.connections++;
+    server->counters.connections_total++;
+    server->unprivileged += !who->privileged;
+    return 0;
+}
+
+void ns_connection_put(struct ns_connection *connection)
+{
+    if (--connection->references > 0)
+        return;
+    free(connection->error);
+    free(connection);
+}
+
+void ns_connection_close(struct ns_connection *connection)
+{
+    struct ns_server *server = connection->server;
+
+    ns_loop_remove(server->loop, &connection->io);
+    close(connection->io.fd);
+    ns_operations_reset(connection);
+    if (connection->ready)
+        TAILQ_REMOVE(&server->ready, connection, ready_link);
+    LIST_REMOVE(connection, link);
+    server->counters.connections--;
+    server->unprivileged -= !connection->who.privileged;
+    free(connection->rest);
+    free(connection->output.bytes);
+    connection->server = NULL;
+    ns_connection_put(connection);
+}

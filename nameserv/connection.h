@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inside of the control socket: for server.c, connection.c, operations.c, events.c and their
+ * tests; everybody else includes nameserv/server.h.
+ *
+ *   server.c      the socket file, who may be its daemon, accepting, who connects
+ *   connection.c  bytes in, bytes out, and when to stop reading
+ *   operations.c  the table of operations, one request at a time
+ *   events.c      watches and their events
+ *
+ * THE WAY OF A REQUEST. When a connection is readable, one read takes what is there and every whole
+ * message is run at once; replies are appended to the connection's output, each followed by the
+ * events that wait. Connections with something to send are in server->ready, and the flush timer,
+ * which fires after the descriptors of the same round, gives each of them one write.
+ *
+ * A read of a computed name may be answered later. Until then the connection's next request is not
+ * run: replies keep their order, /stats/self/error speaks of the request before it, and one request
+ * per connection waits at most.
+ *
+ * BOUNDS of what a client that does not read can make the daemon keep: input of NS_INPUT_SIZE,
+ * output of NS_OUTPUT_FULL and one reply, events of NS_EVENTS_MAX bytes and one for each watch.
+ *
+ * Thread safety: the control core only.
+ */
+#ifndef KEDGE_NAMESERV_CONNECTION_H
+#define KEDGE_NAMESERV_CONNECTION_H
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "nameserv/loop.h"
+#include "nameserv/mount.h"
+#include "nameserv/server.h"
+#include "nameserv/store.h"
+#include "nameserv/wire.h"
+
+enum {
+    NS_INPUT_SIZE = 32 << 10,  /* one read */
+    NS_OUTPUT_FULL = 64 << 10, /* unsent bytes from which on no request is run, no event moved */
+    NS_EVENTS_MAX = 1 << 20,   /* bytes of queued events from which on they are one for each watch */
+};
+
+struct ns_connection;
+
+/* An event that waits to be moved to the output. */
+struct ns_event {
+    TAILQ_ENTRY(ns_event) link;
+    struct ns_client_watch *watch;
+    const char *path; /* as the client will see it */
+    size_t path_size;
+};
+
+/* A client's watch. Its event with its own path is part of it: it can be queued without memory, and
+ * may stand for any other. */
+struct ns_client_watch {
+    struct ns_watch watch; /* first: the store's hook gets it */
+    struct ns_connection *connection;
+    LIST_ENTRY(ns_client_watch) link;
+    struct ns_event own;
+    bool own_queued;
+    bool relative; /* events carry paths below NS_WIRE_HOME as the client writes them */
+    uint16_t path_size;
+    uint16_t token_size;
+    char text[]; /* the path as the client gave it, NUL, token, NUL */
+};
+
+struct ns_events {
+    TAILQ_HEAD(ns_event_queue, ns_event) queue;
+    void *index;     /* tsearch() by watch and path: equal events merge; not the watches' own ones */
+    size_t bytes;    /* of those in the index */
+    bool overflowed; /* until the queue is empty, watches queue their own events only */
+};
+
+/* A transaction of a client. */
+struct ns_client_txn {
+    LIST_ENTRY(ns_client_txn) link;
+    uint32_t id;
+    uint64_t changes; /* requests in it that have changed something */
+    struct ns_txn *txn;
+};
+
+/* A listing that is fetched in parts (DIRECTORY_PART): where the last part ended, so that the next
+ * one goes on there. Outside of transactions it holds one of its own, so that writers can't starve a
+ * lister. */
+struct ns_listing {
+    struct ns_txn *pin; /* NULL inside of a client's transaction */
+    uint32_t tx;
+    uint64_t generation;
+    uint64_t offset; /* of the next name in the list */
+    char path[NS_PATH_MAX + 1];
+    char last[NS_PATH_MAX + 1]; /* the name before it */
+};
+
+/* A request whose answer may come later. The query is all that the mount knows. */
+struct ns_request {
+    struct ns_query query; /* first */
+    struct ns_connection *connection;
+    struct ns_wire_header header;
+    uint64_t offset; /* of a DIRECTORY_PART */
+    char path[];
+};
+
+struct ns_output {
+    char *bytes;
+    size_t start, end, room;
+};
+
+struct ns_connection {
+    struct ns_io io;          /* first */
+    struct ns_server *server; /* NULL once closed */
+    LIST_ENTRY(ns_connection) link;
+    TAILQ_ENTRY(ns_connection) ready_link;
+    unsigned references; /* of the server, and of each unanswered request: mounts hold its address */
+    struct ns_identity who;
+
+    bool ready;        /* is in server->ready */
+    bool ended;        /* the client will send nothing more */
+    bool broken;       /* to be closed without ado */
+    uint32_t interest; /* what epoll has been asked for */
+    char *rest;        /* received and not yet run */
+    size_t rest_size;
+    struct ns_output output;
+    struct ns_request *request; /* that waits for its answer */
+
+    char *error; /* the sentence about the last refusal; NULL = none */
+    LIST_HEAD(, ns_client_txn) txns;
+    unsigned txn_count;
+    uint32_t last_txn_id;
+    struct ns_listing *listing;
+    LIST_HEAD(, ns_client_watch) watches;
+    void *watch_index; /* tsearch() by path and token */
+    unsigned watch_count;
+    struct ns_events events;
+};
+
+struct ns_server {
+    struct ns_io io; /* first: the listening socket */
+    struct ns_store *store;
+    struct ns_loop *loop;
+    struct ns_stats *stats;
+    struct ns_timer flush;  /* always running, so that starting it anew can't fail */
+    struct ns_timer accept; /* accept again, after a pause for lack of descriptors */
+    LIST_HEAD(, ns_connection) connections;
+    TAILQ_HEAD(ns_ready, ns_connection) ready;
+    unsigned unprivileged, unprivileged_max; /* connections */
+    unsigned txns_max, watches_max;
+    bool has_group;
+    gid_t group;
+    char *path, *lock_path;
+    int lock_fd;
+    dev_t device; /* of the socket file, to remove no other's */
+    ino_t inode;
+    struct ns_server_counters counters;
+    char input[NS_INPUT_SIZE];           /* scratch of the connection that is being read */
+    char reply[NS_WIRE_PAYLOAD_MAX];     /* scratch of the request that is being run */
+    char path_asked[NS_PATH_MAX + 1];    /* its path, absolute */
+};
+
+/* ---- connection.c ---- */
+
+/* Take over an accepted descriptor. 0 or a negative errno, and then fd is still the caller's. */
+int ns_connection_new(struct ns_server *server, int fd, const struct ns_identity *who);
+void ns_connection_close(struct ns_connection *connection);
+void ns_connection_put(struct ns_connection *connection); /* drop a reference */
+
+/* There is something to do for it: it gets its turn this round, or the next. */
+void ns_connection_ready(struct ns_connection *connection);
+
+/* Append a message to the output. If memory ends the connection breaks: a client can't do without. */
+void ns_connection_send(struct ns_connection *connection, const struct ns_wire_header *header,
+                        const void *payload);
+
+static inline size_t ns_output_size(const struct ns_output *output)
+{
+    return output->end - output->start;
+}
+
+/* The flush timer's turn: serve everybody in server->ready. */
+void ns_connection_serve_ready(struct ns_server *server);
+
+/* ---- operations.c ---- */
+
+/* Run one request: it is answered when this returns, or connection->request waits. */
+void ns_operation_run(struct ns_connection *connection, const struct ns_wire_header *header,
+                      const char *payload);
+
+/* Abort what the client has open. */
+void ns_operations_reset(struct ns_connection *connection);
+
+/* /stats/self/error */
+void ns_operations_read_error(struct ns_query *query, const char *below, void *arg);
+
+/* ---- events.c ---- */
+
+/* path: as the client gave it; absolute: what it means. 0, -EEXIST, -ENOSPC, -ENOMEM. Queues the
+ * initial event. */
+int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
+                    const char *token);
+/* 0 or -ENOENT. Events that wait are dropped. */
+int ns_events_unwatch(struct ns_connection *connection, const char *path, const char *token);
+/* Drop all watches and events. */
+void ns_events_reset(struct ns_connection *connection);
+/* Move events to the output as long as it is not full. */
+void ns_events_move(struct ns_connection *connection);
+
+static inline bool ns_events_waiting(const struct ns_connection *connection)
+{
+    return !TAILQ_EMPTY(&connection->events.queue);
+}
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Watches of clients and their events.
+ *
+ * What must hold: after the last change of a name, each watch on it that may see it sends at least
+ * one more event. Events that wait are merged if they are equal. When those of a connection take more than
+ * NS_EVENTS_MAX bytes they are all replaced by one for each of their watches, with the watch's own
+ * path, which tells the client to look at everything below; the same is done for one watch when
+ * memory ends. So a client that never reads costs a bounded amount, and nobody waits for it.
+ */
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nameserv/connection.h"
+
+/* ---- the queue ---- */
+
+static int compare_events(const void *a, const void *b)
+{
+    const struct ns_event *x = a, *y = b;
+
+    if (x->watch != y->watch)
+        return x->watch < y->watch ? -1 : 1;
+    return strcmp(x->path, y->path);
+}
+
+static bool is_own(const struct ns_event *event)
+{
+    return event == &event->watch->own;
+}
+
+static size_t event_bytes(const struct ns_event *event)
+{
+    return sizeof(*event) + event->path_size + 1;
+}
+
+static void drop_event(struct ns_events *events, struct ns_event *event)
+{
+    TAILQ_REMOVE(&events->queue, event, link);
+    if (is_own(event)) {
+        event->watch->own_queued = false;
+        return;
+    }
+    tdelete(event, &events->index, compare_events);
+    events->bytes -= event_bytes(event);
+    free(event);
+}
+
+static void queue_own(struct ns_events *events, struct ns_client_watch *watch)
+{
+    if (watch->own_queued) {
+        watch->connection->server->counters.events_merged++;
+        return;
+    }
+    watch->own_queued = true;
+    TAILQ_INSERT_TAIL(&events->queue, &watch->own, link);
+}
+
+/* An event that is not queued yet; false without memory. */
+static bool queue_new(struct ns_events *events, const struct ns_event *like)
+{
+    struct ns_event *event = malloc(event_bytes(like));
+
+    if (event == NULL)
+        return false;
+    *event = *like;
+    event->path = memcpy(event + 1, like->path, like->path_size + 1);
+    if (tsearch(event, &events->index, compare_events) == NULL) {
+        free(event);
+        return false;
+    }
+    TAILQ_INSERT_TAIL(&events->queue, event, link);
+    events->bytes += event_bytes(event);
+    return true;
+}
+
+/* Too much waits: one event for each watch that has any. */
+static void collapse(struct ns_events *events)
+{
+    struct ns_event *event = TAILQ_FIRST(&events->queue);
+
+    events->overflowed = true;
+    while (event != NULL) {
+        struct ns_event *next = TAILQ_NEXT(event, link);
+        struct ns_client_watch *watch = event->watch;
+
+        if (!is_own(event)) {
+            drop_event(events, event);
+            queue_own(events, watch);
+        }
+        event = next;
+    }
+}
+
+static void queue_event(struct ns_client_watch *watch, const char *path, size_t path_size)
+{
+    struct ns_events *events = &watch->connection->events;
+    struct ns_event event = { .watch = watch, .path = path, .path_size = path_size };
+
+    /* An event that the wire can't carry is told by the watch's own path, which fits. */
+    bool fits = path_size + 1 + watch->token_size + 1 <= NS_WIRE_PAYLOAD_MAX;
+
+    if (events->overflowed || !fits || strcmp(path, watch->text) == 0)
+        queue_own(events, watch);
+    else if (tfind(&event, &events->index, compare_events) != NULL)
+        watch->connection->server->counters.events_merged++;
+    else if (!queue_new(events, &event))
+        queue_own(events, watch);
+    if (events->bytes > NS_EVENTS_MAX)
+        collapse(events);
+    ns_connection_ready(watch->connection);
+}
+
+/* The store's hook: path has changed. */
+static void watch_fires(struct ns_watch *base, const char *path, size_t path_size)
+{
+    struct ns_client_watch *watch = (struct ns_client_watch *)base;
+    size_t skip = watch->relative ? NS_WIRE_HOME_SIZE : 0;
+
+    queue_event(watch, path + skip, path_size - skip);
+}
+
+void ns_events_move(struct ns_connection *connection)
+{
+    struct ns_events *events = &connection->events;
+    struct ns_event *event;
+
+    while ((event = TAILQ_FIRST(&events->queue)) != NULL &&
+           ns_output_size(&connection->output) < NS_OUTPUT_FULL) {
+        const struct ns_client_watch *watch = event->watch;
+        char payload[NS_WIRE_PAYLOAD_MAX];
+        struct ns_wire_header header = { .type = NS_WIRE_WATCH_EVENT };
+
+        memcpy(payload, event->path, event->path_size + 1);
+        memcpy(payload + event->path_size + 1, watch->text + watch->path_size + 1, watch->token_size + 1u);
+        header.size = (uint32_t)(event->path_size + 1 + watch->token_size + 1);
+        drop_event(events, event);
+        ns_connection_send(connection, &header, payload);
+        connection->server->counters.events++;
+    }
+    if (event == NULL)
+        events->overflowed = false;
+}
+
+/* ---- watches ---- */
+
+static const char *token_of(const struct ns_client_watch *watch)
+{
+    return watch->text + watch->path_size + 1;
+}
+
+static int compare_watches(const void *a, const void *b)
+{
+    const struct ns_client_watch *x = a, *y = b;
+    int order = strcmp(x->text, y->text);
+
+    return order != 0 ? order : strcmp(token_of(x), token_of(y));
+}
+
+static struct ns_client_watch *new_watch(struct ns_connection *connection, const char *path,
+                                         const char *token)
+{
+    size_t path_size = strlen(path), token_size = strlen(token);
+    struct ns_client_watch *watch = calloc(1, sizeof(*watch) + path_size + 1 + token_size + 1);
+
+    if (watch == NULL)
+        return NULL;
+    memcpy(watch->text, path, path_size + 1);
+    memcpy(watch->text + path_size + 1, token, token_size + 1);
+    watch->path_size = (uint16_t)path_size;
+    watch->token_size = (uint16_t)token_size;
+    watch->relative = path[0] != '/' && path[0] != '@';
+    watch->connection = connection;
+    watch->own = (struct ns_event){ .watch = watch, .path = watch->text, .path_size = path_size };
+    watch->watch.fire = watch_fires;
+    watch->watch.who = &connection->who;
+    return watch;
+}
+
+/* Enter it into the connection's index and the store. */
+static int register_watch(struct ns_client_watch *watch, const char *absolute)
+{
+    struct ns_connection *connection = watch->connection;
+    struct ns_client_watch **found = tsearch(watch, &connection->watch_index, compare_watches);
+    int error;
+
+    if (found == NULL)
+        return -ENOMEM;
+    if (*found != watch)
+        return -EEXIST;
+    error = ns_watch_add(connection->server->store, &watch->watch, absolute);
+    if (error < 0)
+        tdelete(watch, &connection->watch_index, compare_watches);
+    return error;
+}
+
+int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
+                    const char *token)
+{
+    struct ns_client_watch *watch;
+    int error;
+
+    if (!connection->who.privileged && connection->watch_count >= connection->server->watches_max)
+        return -ENOSPC;
+    watch = new_watch(connection, path, token);
+    if (watch == NULL)
+        return -ENOMEM;
+    error = register_watch(watch, absolute);
+    if (error < 0) {
+        free(watch);
+        return error;
+    }
+    LIST_INSERT_HEAD(&connection->watches, watch, link);
+    connection->watch_count++;
+    queue_event(watch, watch->text, watch->path_size);
+    return 0;
+}
+
+static void free_watch(struct ns_client_watch *watch)
+{
+    struct ns_connection *connection = watch->connection;
+
+    ns_watch_remove(connection->server->store, &watch->watch);
+    tdelete(watch, &connection->watch_index, compare_watches);
+    LIST_REMOVE(watch, link);
+    connection->watch_count--;
+    free(watch);
+}
+
+static void drop_events_of(struct ns_events *events, const struct ns_client_watch *watch)
+{
+    struct ns_event *event = TAILQ_FIRST(&events->queue);
+
+    while (event != NULL) {
+        struct ns_event *next = TAILQ_NEXT(event, link);
+
+        if (event->watch == watch)
+            drop_event(events, event);
+        event = next;
+    }
+}
+
+int ns_events_unwatch(struct ns_connection *connection, const char *path, const char *token)
+{
+    struct ns_client_watch *key = new_watch(connection, path, token);
+    struct ns_client_watch **found;
+
+    if (key == NULL)
+        return -ENOMEM;
+    found = tfind(key, &connection->watch_index, compare_watches);
+    free(key);
+    if (found == NULL)
+        return -ENOENT;
+    drop_events_of(&connection->events, *found);
+    free_watch(*found);
+    return 0;
+}
+
+void ns_events_reset(struct ns_connection *connection)
+{
+    struct ns_event *event;
+    struct ns_client_watch *watch;
+
+    while ((event = TAILQ_FIRST(&connection->events.queue)) != NULL)
+        drop_event(&connection->events, event);
+    connection->events.overflowed = false;
+    while ((watch = LIST_FIRST(&connection->watches)) != NULL)
+        free_watch(watch);
+}
