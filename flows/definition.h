@@ -43,7 +43,12 @@ struct definition {
 struct classifier;  /* of one version */
 struct definitions; /* the mount */
 
+/* Hang /flow. 0, -ENOMEM, -ENOSPC (slots), or as ns_mount_add(); what was made is in *definitions also
+ * then. After links_new(). Control core, as the two below. */
 int definitions_new(struct ns_store *store, struct links_mount *links, struct definitions **definitions);
+
+/* At shutdown, before or after the store is freed; nobody may classify or commit any more. The anchors
+ * stay pinned. */
 void definitions_free(struct definitions *definitions);
 int definitions_slot(const struct definitions *definitions);
 
