@@ -12,7 +12,9 @@
 
 #include "nameserv/store_p.h"
 
-enum { ANCHOR_LIVE, ANCHOR_DYING }; /* dying: not findable by lcores, waits for its grace period */
+/* dying: not findable by lcores; after a grace period nobody can come to depend on it any more.
+ * dead: then seen unused; after another grace period nobody is reading it any more. */
+enum { ANCHOR_LIVE, ANCHOR_DYING, ANCHOR_DEAD };
 
 uint32_t ns_path_hash(const char *path, size_t size)
 {
@@ -346,7 +348,7 @@ static int anchor_make(struct ns_store *store, struct ns_anchor *plain, struct n
         return rc;
     }
     if (plain != NULL) {
-        if (plain->state == ANCHOR_DYING)
+        if (plain->state != ANCHOR_LIVE)
             store->anchors.dying--;
         table_remove(&store->anchors, plain);
         anchor_free(plain);
@@ -421,12 +423,6 @@ void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *so
 
 /* ---- forgetting ---- */
 
-static bool is_used(const struct ns_anchor *anchor)
-{
-    return anchor->pins != 0 || anchor->dependents != NULL || anchor->watches != NULL ||
-           atomic_load_explicit(&anchor->mask, memory_order_acquire) != 0;
-}
-
 /* A notice that is still in an lcore's list points into the anchor. */
 static bool has_pending(const struct ns_anchor *anchor)
 {
@@ -434,6 +430,12 @@ static bool has_pending(const struct ns_anchor *anchor)
         if (atomic_load_explicit(&anchor->notices[i].pending, memory_order_acquire) != 0)
             return true;
     return false;
+}
+
+static bool is_used(const struct ns_anchor *anchor)
+{
+    return anchor->pins != 0 || anchor->dependents != NULL || anchor->watches != NULL ||
+           atomic_load_explicit(&anchor->mask, memory_order_acquire) != 0 || has_pending(anchor);
 }
 
 static void consider(struct ns_store *store, struct ns_anchor *anchor)
@@ -451,10 +453,14 @@ static void consider(struct ns_store *store, struct ns_anchor *anchor)
     if (!ns_reclaim_over(&store->reclaim, anchor->ticket))
         return;
     /* Whoever found it before it was unlinked has registered by now, or never will: that was inside
-     * a read section that is over. */
+     * a read section that is over. But who registered may have left again just now, with a notice
+     * that it has taken and is still reading from: hence the second grace period. */
     if (is_used(anchor)) {
         revive(anchor);
-    } else if (!has_pending(anchor)) {
+    } else if (anchor->state == ANCHOR_DYING) {
+        anchor->state = ANCHOR_DEAD;
+        anchor->ticket = ns_reclaim_ticket(&store->reclaim);
+    } else {
         store->anchors.dying--;
         table_remove(&store->anchors, anchor);
         anchor_free(anchor);

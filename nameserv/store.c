@@ -151,7 +151,7 @@ void ns_store_drain(struct ns_store *store)
 {
     struct ns_reclaim *reclaim = &store->reclaim;
 
-    for (int rounds = 0; rounds < 4; rounds++) {
+    for (int rounds = 0; rounds < 8; rounds++) {
         uint64_t ticket = ns_reclaim_ticket(reclaim);
 
         ns_anchors_sweep(store, store->anchors.count);
