@@ -37,13 +37,20 @@ static struct link_id *make(struct link_ids *ids, const char *name)
     return made;
 }
 
-uint16_t link_ids_give(struct link_ids *ids, const char *name)
+uint16_t link_ids_find(const struct link_ids *ids, const char *name)
 {
     struct link_id **found = tfind(name, &ids->tree, compare);
+
+    return found == NULL ? 0 : (*found)->id;
+}
+
+uint16_t link_ids_give(struct link_ids *ids, const char *name)
+{
+    uint16_t id = link_ids_find(ids, name);
     struct link_id *made;
 
-    if (found != NULL)
-        return (*found)->id;
+    if (id != 0)
+        return id;
     if (ids->count == LINK_IDS_MAX)
         return 0;
     made = make(ids, name);

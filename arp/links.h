@@ -127,6 +127,9 @@ const struct link_iface *links_iface_by_id(const struct links *links, uint16_t i
  * Control core. */
 const char *links_iface_name(const struct links_mount *mount, uint16_t id);
 uint16_t links_iface_id(struct links_mount *mount, const char *name); /* gives one; 0: no more */
+uint16_t links_iface_known(const struct links_mount *mount, const char *name); /* 0: has none */
+const char *links_bridge_name(const struct links_mount *mount, uint16_t id);
+uint16_t links_bridge_id(const struct links_mount *mount, const char *name); /* 0: has none */
 
 /* The port of a device; NULL: none has it. Any reader; O(1). */
 const struct link_port *links_port_by_id(const struct links *links, uint16_t port_id);

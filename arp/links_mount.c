@@ -420,3 +420,18 @@ uint16_t links_iface_id(struct links_mount *mount, const char *name)
 {
     return link_ids_give(&mount->iface_ids, name);
 }
+
+uint16_t links_iface_known(const struct links_mount *mount, const char *name)
+{
+    return link_ids_find(&mount->iface_ids, name);
+}
+
+const char *links_bridge_name(const struct links_mount *mount, uint16_t id)
+{
+    return link_ids_name(&mount->bridge_ids, id);
+}
+
+uint16_t links_bridge_id(const struct links_mount *mount, const char *name)
+{
+    return link_ids_find(&mount->bridge_ids, name);
+}

@@ -33,6 +33,7 @@ struct link_ids {
 
 /* 0: no more ids, or no memory. */
 uint16_t link_ids_give(struct link_ids *ids, const char *name);
+uint16_t link_ids_find(const struct link_ids *ids, const char *name); /* 0: it has none */
 const char *link_ids_name(const struct link_ids *ids, uint16_t id);
 void link_ids_fini(struct link_ids *ids);
 

@@ -26,6 +26,7 @@
 #include "arp/links.h"
 #include "arp/station.h"
 #include "nameserv/loop.h"
+#include "nameserv/stats.h"
 
 struct neighbours;
 
@@ -73,6 +74,8 @@ struct neighbours_io {
 int neighbours_new(struct ns_store *store, struct ns_loop *loop, struct links_mount *links,
                    struct stations *stations, const struct neighbours_options *options,
                    const struct neighbours_io *io, struct neighbours **neighbours);
+/* Frees what is remembered of the neighbours; their names stay. Before the loop is freed; afterwards the
+ * store may run no commit any more. */
 void neighbours_free(struct neighbours *neighbours);
 
 /* An ARP or RARP frame (with its Ethernet header, VLAN tags removed) came in at a port (device id). Its
@@ -98,6 +101,14 @@ struct neighbours_counters {
     uint64_t learned, moved, failed;
 };
 void neighbours_counters(const struct neighbours *neighbours, struct neighbours_counters *out);
+
+/* How many are remembered: learned, incomplete and failed ones; static ones are not counted. */
+size_t neighbours_count(const struct neighbours *neighbours);
+
+/* Answer for /stats/neigh/IFACE/ADDR with "STATE AGE_MS MAC" (MAC is "-" while it is not known; static
+ * ones have no age, 0), and for /stats/neighbours/NAME: the counters, `entries`, and refused/REASON.
+ * 0 or as ns_stats_add(). */
+int neighbours_stats_add(struct neighbours *neighbours, struct ns_stats *stats);
 
 enum neighbour_value { NEIGHBOUR_VALUE_STATIC, NEIGHBOUR_VALUE_LEARNED, NEIGHBOUR_VALUE_FAILED };
 

@@ -13,6 +13,7 @@
 
 #include "arp/links.h"
 #include "nameserv/loop.h"
+#include "nameserv/stats.h"
 
 struct stations;
 
@@ -20,6 +21,7 @@ struct stations_counters {
     uint64_t learned, moved, aged, flushed;
     uint64_t refused_static; /* a frame from a static station's address at another port */
     uint64_t refused_full;   /* more than STATIONS_MAX learned */
+    uint64_t refused_address; /* multicast, zero, or the address of our own interface on the bridge */
 };
 enum { STATIONS_MAX = 65536, STATIONS_MOVES_LOGGED = 5 };
 
@@ -28,6 +30,8 @@ enum { STATIONS_MAX = 65536, STATIONS_MOVES_LOGGED = 5 };
 int stations_new(struct ns_store *store, struct ns_loop *loop, struct links_mount *links,
                  uint64_t (*used)(void *arg, uint16_t bridge_id, const struct rte_ether_addr *mac), void *arg,
                  struct stations **stations);
+/* Frees what is remembered of the stations; their names stay. Before the loop is freed; afterwards the
+ * store may run no commit any more. */
 void stations_free(struct stations *stations);
 
 /* A frame with this source address came in at the port (device id) of the bridge. Commits what it
@@ -35,6 +39,16 @@ void stations_free(struct stations *stations);
  * 0: known or learned; negative: refused, counted and (rate-limited) logged. */
 int stations_seen(struct stations *stations, uint16_t bridge_id, const struct rte_ether_addr *mac,
                   uint16_t port_id);
+
+/* How many stations are known by learning now. */
+size_t stations_learned(const struct stations *stations);
+
+/* Is the address a static station of the bridge? Then port[LINK_NAME_MAX] gets the port's name. */
+bool station_static(const struct stations *stations, const char *bridge, const struct rte_ether_addr *mac,
+                    char *port);
+
+/* Answer for /stats/stations/NAME: the counters, and `entries`. 0 or as ns_stats_add(). */
+int stations_stats_add(struct stations *stations, struct ns_stats *stats);
 
 void stations_counters(const struct stations *stations, struct stations_counters *out);
 
