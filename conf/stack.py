@@ -38,9 +38,27 @@ def kedgectl(*arguments):
     return done.stdout
 
 
+class Statistics(dict):
+    """Names below /stats and their values: {"lcore/0/routed": "17", ...}."""
+
+    def number(self, name):
+        return int(self.get(name, 0))
+
+    def sum(self, part, name):
+        """Of PART/*/NAME, as of all lcores or ports."""
+        return sum(int(value) for path, value in self.items()
+                   if path.startswith(f"{part}/") and path.split("/", 2)[2:] == [name])
+
+
 def stats():
-    """kedgectl stats --json, as a dictionary."""
-    return json.loads(kedgectl("stats", "--json"))
+    def flat(tree, prefix):
+        for name, value in tree.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{name}/")
+            else:
+                yield prefix + name, value
+
+    return Statistics(flat(json.loads(kedgectl("stats", "--json")), ""))
 
 
 @contextlib.contextmanager
