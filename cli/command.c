@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The grammar: one table of nouns. Each names the words that identify an object and the properties that it
+ * can be given; a property is a keyword, how many words follow it, and what it writes.
+ */
+#include "cli/command.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/words.h"
+
+/* A command in the making. */
+struct parser {
+    const char *const *words; /* what is left */
+    size_t count;
+    struct command *command;
+    char *why;
+    char object[512]; /* path of the object */
+    char title[256];  /* for people: port "p0" */
+    bool is_add;
+    unsigned seen; /* properties given, by index */
+    char match[1024]; /* flow: terms given as bare words */
+};
+
+/* A property of a noun. */
+struct property {
+    const char *keyword;
+    const char *value; /* what follows it, for messages; NULL: nothing does */
+    bool required;     /* by add */
+    bool repeated;     /* may be given more than once, and can be deleted by itself */
+    int (*apply)(struct parser *parser, const struct property *property);
+    const char *name; /* below the object; for apply */
+};
+
+struct noun {
+    const char *name;
+    const char *keys[3]; /* what identifies an object, for messages */
+    int (*locate)(struct parser *parser); /* takes the keys, sets object and title */
+    const struct property *properties;
+    int (*other)(struct parser *parser); /* a word that is no property; NULL: a mistake */
+    int (*finish)(struct parser *parser);
+};
+
+/* ---- helpers ---- */
+
+__attribute__((format(printf, 2, 3))) static int refuse(struct parser *parser, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(parser->why, COMMAND_WHY_MAX, format, args);
+    va_end(args);
+    return -EINVAL;
+}
+
+static int add_op(struct parser *parser, enum command_op_kind kind, const char *path, const char *value)
+{
+    struct command *command = parser->command;
+    struct command_op *op = &command->ops[command->op_count];
+
+    if (command->op_count == COMMAND_OPS_MAX)
+        return refuse(parser, "more than %d changes in one command; use several", COMMAND_OPS_MAX);
+    op->kind = kind;
+    op->path = strdup(path);
+    op->value = value == NULL ? NULL : strdup(value);
+    command->op_count++;
+    return op->path == NULL || (value != NULL && op->value == NULL) ? -ENOMEM : 0;
+}
+
+__attribute__((format(printf, 4, 5))) static int add_below(struct parser *parser, enum command_op_kind kind,
+                                                           const char *value, const char *format, ...)
+{
+    char path[1024], name[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(name, sizeof(name), format, args);
+    va_end(args);
+    snprintf(path, sizeof(path), "%s/%s", parser->object, name);
+    return add_op(parser, kind, path, value);
+}
+
+static const char *take(struct parser *parser)
+{
+    if (parser->count == 0)
+        return NULL;
+    parser->count--;
+    return *parser->words++;
+}
+
+/* One part of a path: anything but '/', and not too long. The mount judges the rest. */
+static int check_part(struct parser *parser, const char *what, const char *word)
+{
+    if (word[0] == '\0' || strchr(word, '/') != NULL || strlen(word) > 63)
+        return refuse(parser, "\"%.64s\" is not a %s: 1 to 63 bytes without '/'", word, what);
+    return 0;
+}
+
+/* Take n words that are parts of the path below /noun. */
+static int locate_parts(struct parser *parser, const struct noun *noun, size_t n)
+{
+    size_t used = (size_t)snprintf(parser->object, sizeof(parser->object), "/%s", noun->name);
+    size_t title = (size_t)snprintf(parser->title, sizeof(parser->title), "%s", noun->name);
+
+    for (size_t i = 0; i < n; i++) {
+        const char *word = take(parser);
+        int rc = word == NULL ? refuse(parser, "the %s is missing: %s %s %s", noun->keys[i], noun->name,
+                                       parser->command->verb, noun->keys[0])
+                              : check_part(parser, noun->keys[i], word);
+
+        if (rc != 0)
+            return rc;
+        used += (size_t)snprintf(parser->object + used, sizeof(parser->object) - used, "/%s", word);
+        title += (size_t)snprintf(parser->title + title, sizeof(parser->title) - title, " %s", word);
+    }
+    return 0;
+}
+
+/* ---- properties ---- */
+
+static int apply_write(struct parser *parser, const struct property *property)
+{
+    return add_below(parser, COMMAND_WRITE, take(parser), "%s", property->name);
+}
+
+/* The value is itself a name: /bridge/br0/port/p1. */
+static int apply_member(struct parser *parser, const struct property *property)
+{
+    const char *word = take(parser);
+    int rc = check_part(parser, property->value, word);
+
+    return rc == 0 ? add_below(parser, COMMAND_WRITE, "", "%s/%s", property->name, word) : rc;
+}
+
+static int apply_on(struct parser *parser, const struct property *property)
+{
+    static const char *const kinds[] = {"port", "bridge", NULL};
+    const char *kind = take(parser), *name = take(parser);
+    char value[128];
+
+    if (strcmp(kind, "port") != 0 && strcmp(kind, "bridge") != 0)
+        return words_refuse(parser->why, "what an interface can be on", kind, kinds);
+    if (name == NULL)
+        return refuse(parser, "the name of the %s is missing after \"on %s\"", kind, kind);
+    snprintf(value, sizeof(value), "%s %.64s", kind, name);
+    return add_below(parser, COMMAND_WRITE, value, "%s", property->name);
+}
+
+static int apply_address(struct parser *parser, const struct property *property)
+{
+    char address[64];
+    const char *word = take(parser), *slash = strchr(word, '/');
+
+    if (slash == NULL || slash == word || slash[1] == '\0' || (size_t)(slash - word) >= sizeof(address))
+        return refuse(parser, "\"%.64s\" is not an address with its prefix length; 10.0.0.1/24 would be", word);
+    snprintf(address, sizeof(address), "%.*s", (int)(slash - word), word);
+    return add_below(parser, COMMAND_WRITE, slash + 1, "%s/%s", property->name, address);
+}
+
+/* The object itself has the value "WORD static". */
+static int apply_static(struct parser *parser, const struct property *property)
+{
+    char value[128];
+
+    (void)property;
+    snprintf(value, sizeof(value), "%.64s static", take(parser));
+    return add_op(parser, COMMAND_WRITE, parser->object, value);
+}
+
+static int apply_next_hop(struct parser *parser, const struct property *property)
+{
+    char value[128];
+
+    if (parser->command->op_count > 0 && parser->command->ops[parser->command->op_count - 1].kind == COMMAND_WRITE)
+        return refuse(parser, "a route goes one way: via ADDRESS, dev INTERFACE, blackhole or reject");
+    if (property->value == NULL)
+        return add_op(parser, COMMAND_WRITE, parser->object, property->keyword);
+    snprintf(value, sizeof(value), "%s %.64s", property->keyword, take(parser));
+    return add_op(parser, COMMAND_WRITE, parser->object, value);
+}
+
+/* action route|drop|count, or action via ADDRESS */
+static int apply_action(struct parser *parser, const struct property *property)
+{
+    char value[128];
+    const char *word = take(parser);
+
+    if (strcmp(word, "via") == 0 && parser->count > 0)
+        snprintf(value, sizeof(value), "via %.64s", take(parser));
+    else
+        snprintf(value, sizeof(value), "%.100s", word);
+    return add_below(parser, COMMAND_WRITE, value, "%s", property->name);
+}
+
+static const struct property port_properties[] = {
+    {"devargs", "DEVARGS", true, false, apply_write, "devargs"},
+    {"mtu", "BYTES", false, false, apply_write, "mtu"},
+    {0},
+};
+static const struct property bridge_properties[] = {
+    {"ageing", "SECONDS", false, false, apply_write, "ageing"},
+    {"port", "port", false, true, apply_member, "port"},
+    {0},
+};
+static const struct property iface_properties[] = {
+    {"on", "port NAME or bridge NAME", true, false, apply_on, "on"},
+    {"address", "ADDRESS/LENGTH", false, true, apply_address, "address"},
+    {"mode", "follow, bound or static", false, false, apply_write, "mode"},
+    {"mac", "MAC", false, false, apply_write, "mac"},
+    {0},
+};
+static const struct property fdb_properties[] = {
+    {"port", "PORT", true, false, apply_static, NULL},
+    {0},
+};
+static const struct property neigh_properties[] = {
+    {"mac", "MAC", true, false, apply_static, NULL},
+    {"lladdr", "MAC", false, false, apply_static, NULL},
+    {0},
+};
+static const struct property route_properties[] = {
+    {"via", "ADDRESS", false, false, apply_next_hop, NULL},
+    {"dev", "INTERFACE", false, false, apply_next_hop, NULL},
+    {"blackhole", NULL, false, false, apply_next_hop, NULL},
+    {"reject", NULL, false, false, apply_next_hop, NULL},
+    {0},
+};
+static const struct property flow_properties[] = {
+    {"match", "\"src=... dst=... proto=... sport=... dport=... iface=...\"", false, false, apply_write, "match"},
+    {"priority", "NUMBER", false, false, apply_write, "priority"},
+    {"action", "route, via ADDRESS, drop or count", false, false, apply_action, "action"},
+    {0},
+};
+static const struct property no_properties[] = {{0}};
+
+/* ---- nouns ---- */
+
+static const struct noun *find_noun(const char *name);
+
+static int locate_one(struct parser *parser)
+{
+    return locate_parts(parser, find_noun(parser->command->noun), 1);
+}
+
+static int locate_two(struct parser *parser)
+{
+    return locate_parts(parser, find_noun(parser->command->noun), 2);
+}
+
+/* "default", "10.0.0.0/8", or an address, which is a /32 */
+static int locate_route(struct parser *parser)
+{
+    const char *word = take(parser), *slash;
+
+    if (word == NULL)
+        return refuse(parser, "the PREFIX is missing: route %s 10.1.0.0/16 ...", parser->command->verb);
+    if (strcmp(word, "default") == 0)
+        word = "0.0.0.0/0";
+    slash = strchr(word, '/');
+    if (strlen(word) > 64 || slash == word || (slash != NULL && (slash[1] == '\0' || strchr(slash + 1, '/') != NULL)))
+        return refuse(parser, "\"%.64s\" is not a prefix; 10.1.0.0/16 would be", word);
+    snprintf(parser->object, sizeof(parser->object), "/route/%s%s", word, slash == NULL ? "/32" : "");
+    snprintf(parser->title, sizeof(parser->title), "route %s", word);
+    return 0;
+}
+
+static int locate_path(struct parser *parser)
+{
+    const char *word = take(parser);
+
+    if (word == NULL || word[0] != '/')
+        return refuse(parser, "a path is missing: name %s /some/path ...", parser->command->verb);
+    if (strlen(word) >= sizeof(parser->object))
+        return refuse(parser, "the path is longer than %zu bytes", sizeof(parser->object) - 1);
+    snprintf(parser->object, sizeof(parser->object), "%s", word);
+    snprintf(parser->title, sizeof(parser->title), "%.250s", word);
+    return 0;
+}
+
+/* Bare terms of a match: flow add web dst=10.0.0.0/8 proto=tcp */
+static int flow_term(struct parser *parser)
+{
+    static const char *const keys[] = {"src=", "dst=", "proto=", "sport=", "dport=", "iface="};
+    const char *word = parser->words[0];
+    size_t used = strlen(parser->match);
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (strncmp(word, keys[i], strlen(keys[i])) != 0)
+            continue;
+        if (used + strlen(word) + 2 > sizeof(parser->match))
+            return refuse(parser, "the match is too long");
+        snprintf(parser->match + used, sizeof(parser->match) - used, "%s%s", used == 0 ? "" : " ", take(parser));
+        return 0;
+    }
+    return -ENOENT;
+}
+
+static int flow_finish(struct parser *parser)
+{
+    bool has_match = parser->seen & 1u;
+
+    if (has_match && parser->match[0] != '\0')
+        return refuse(parser, "give the match either as one quoted word after \"match\" or as bare terms, not both");
+    if (!has_match && (parser->is_add || parser->match[0] != '\0'))
+        return add_below(parser, COMMAND_WRITE, parser->match, "match");
+    return 0;
+}
+
+static int route_finish(struct parser *parser)
+{
+    if (parser->seen == 0)
+        return refuse(parser, "where to? via ADDRESS, dev INTERFACE, blackhole or reject is missing");
+    return 0;
+}
+
+/* name set PATH [VALUE] */
+static int name_value(struct parser *parser)
+{
+    if (parser->seen++ > 0)
+        return refuse(parser, "\"%.64s\" is too much: one value, quoted if it has blanks", parser->words[0]);
+    return add_op(parser, COMMAND_WRITE, parser->object, take(parser));
+}
+
+static int name_finish(struct parser *parser)
+{
+    return parser->seen == 0 ? add_op(parser, COMMAND_MKDIR, parser->object, NULL) : 0;
+}
+
+static int neigh_finish(struct parser *parser)
+{
+    if (parser->seen == 0)
+        return refuse(parser, "the address is missing: mac MAC");
+    return 0;
+}
+
+/* An object that is a directory exists by being made. */
+static int object_finish(struct parser *parser)
+{
+    return parser->is_add ? add_op(parser, COMMAND_MKDIR, parser->object, NULL) : 0;
+}
+
+static const struct noun nouns[] = {
+    {"port", {"NAME"}, locate_one, port_properties, NULL, object_finish},
+    {"bridge", {"NAME"}, locate_one, bridge_properties, NULL, object_finish},
+    {"iface", {"NAME"}, locate_one, iface_properties, NULL, object_finish},
+    {"fdb", {"BRIDGE", "MAC"}, locate_two, fdb_properties, NULL, NULL},
+    {"neigh", {"IFACE", "ADDRESS"}, locate_two, neigh_properties, NULL, neigh_finish},
+    {"route", {"PREFIX"}, locate_route, route_properties, NULL, route_finish},
+    {"flow", {"NAME"}, locate_one, flow_properties, flow_term, flow_finish},
+    {"name", {"PATH"}, locate_path, no_properties, name_value, name_finish},
+};
+enum { NOUNS = sizeof(nouns) / sizeof(nouns[0]) };
+
+static const struct noun *find_noun(const char *name)
+{
+    for (size_t i = 0; i < NOUNS; i++)
+        if (strcmp(nouns[i].name, name) == 0)
+            return &nouns[i];
+    return NULL;
+}
+
+/* ---- reading a command ---- */
+
+static int unknown_property(struct parser *parser, const struct noun *noun)
+{
+    const char *keywords[8] = {0};
+    char what[64];
+    size_t count = 0;
+
+    for (const struct property *p = noun->properties; p->keyword != NULL; p++)
+        keywords[count++] = p->keyword;
+    snprintf(what, sizeof(what), "a property of a %s", noun->name);
+    return words_refuse(parser->why, what, parser->words[0], keywords);
+}
+
+static int take_property(struct parser *parser, const struct noun *noun)
+{
+    const struct property *property = noun->properties;
+    unsigned bit;
+
+    while (property->keyword != NULL && strcmp(property->keyword, parser->words[0]) != 0)
+        property++;
+    if (property->keyword == NULL) {
+        int rc = noun->other == NULL ? -ENOENT : noun->other(parser);
+
+        return rc == -ENOENT ? unknown_property(parser, noun) : rc;
+    }
+    take(parser);
+    bit = 1u << (property - noun->properties);
+    if ((parser->seen & bit) && !property->repeated)
+        return refuse(parser, "\"%s\" is given twice", property->keyword);
+    parser->seen |= bit;
+    if (property->value != NULL && parser->count == 0)
+        return refuse(parser, "the value is missing after \"%s\": %s", property->keyword, property->value);
+    return property->apply(parser, property);
+}
+
+static int check_required(struct parser *parser, const struct noun *noun)
+{
+    for (const struct property *p = noun->properties; p->keyword != NULL && parser->is_add; p++) {
+        if (!p->required || (parser->seen & (1u << (p - noun->properties))))
+            continue;
+        if (noun->properties == neigh_properties)
+            continue; /* mac and lladdr are one: neigh_finish() */
+        return refuse(parser, "\"%s\" is missing: %s %s", p->keyword, p->keyword, p->value);
+    }
+    return 0;
+}
+
+static int require(struct parser *parser, bool present)
+{
+    char sentence[512];
+
+    snprintf(sentence, sizeof(sentence), present ? "there is no %s" : "there is already a %s; use set to change it",
+             parser->title);
+    return add_op(parser, present ? COMMAND_PRESENT : COMMAND_ABSENT, parser->object, sentence);
+}
+
+static int parse_change(struct parser *parser, const struct noun *noun)
+{
+    int rc = require(parser, !parser->is_add);
+
+    while (rc == 0 && parser->count > 0)
+        rc = take_property(parser, noun);
+    if (rc == 0)
+        rc = check_required(parser, noun);
+    if (rc == 0 && noun->finish != NULL)
+        rc = noun->finish(parser);
+    if (rc == 0 && parser->command->op_count == 1)
+        rc = refuse(parser, "nothing to change; give a property of the %s", noun->name);
+    return rc;
+}
+
+/* del OBJECT, or del OBJECT KEYWORD VALUE for what can be given more than once */
+static int parse_del(struct parser *parser, const struct noun *noun)
+{
+    const struct property *property = noun->properties;
+    const char *keyword = take(parser), *value = take(parser);
+    char path[1024], sentence[512], *slash;
+
+    if (keyword == NULL) {
+        int rc = require(parser, true);
+
+        return rc == 0 ? add_op(parser, COMMAND_REMOVE, parser->object, NULL) : rc;
+    }
+    while (property->keyword != NULL && (strcmp(property->keyword, keyword) != 0 || !property->repeated))
+        property++;
+    if (property->keyword == NULL || parser->count > 0)
+        return refuse(parser, "\"%.64s\" is too much: del removes the whole %s", keyword, noun->name);
+    if (value == NULL)
+        return refuse(parser, "the value is missing after \"%s\"", keyword);
+    snprintf(path, sizeof(path), "%s/%s/%.64s", parser->object, property->name, value);
+    slash = property->apply == apply_address ? strchr(path + strlen(path) - strnlen(value, 64), '/') : NULL;
+    if (slash != NULL)
+        *slash = '\0'; /* the prefix length may be given, as in add */
+    snprintf(sentence, sizeof(sentence), "%.300s has no %s %.64s", parser->title, keyword, value);
+    if (add_op(parser, COMMAND_PRESENT, path, sentence) != 0)
+        return -ENOMEM;
+    return add_op(parser, COMMAND_REMOVE, path, NULL);
+}
+
+static const char *const verbs[] = {"add", "set", "del", NULL};
+
+static int parse_words(struct parser *parser)
+{
+    const char *names[NOUNS + 1] = {0};
+    const char *word = take(parser);
+    const struct noun *noun = word == NULL ? NULL : find_noun(word);
+    const char *const *verb = verbs;
+    int rc;
+
+    for (size_t i = 0; i < NOUNS; i++)
+        names[i] = nouns[i].name;
+    if (noun == NULL) {
+        words_refuse(parser->why, "a thing that can be configured", word == NULL ? "" : word, names);
+        return -ENOENT;
+    }
+    parser->command->noun = noun->name;
+    word = take(parser);
+    while (*verb != NULL && (word == NULL || strcmp(*verb, word) != 0))
+        verb++;
+    if (*verb == NULL) {
+        words_refuse(parser->why, "something to be done here", word == NULL ? "" : word, verbs);
+        return -ENOENT;
+    }
+    parser->command->verb = *verb;
+    parser->is_add = strcmp(*verb, "add") == 0;
+    rc = noun->locate(parser);
+    if (rc != 0)
+        return rc;
+    return strcmp(*verb, "del") == 0 ? parse_del(parser, noun) : parse_change(parser, noun);
+}
+
+int command_parse(const char *const *words, size_t count, struct command *command, char *why)
+{
+    struct parser parser = {.words = words, .count = count, .command = command, .why = why};
+    int rc;
+
+    command->noun = command->verb = NULL;
+    command->op_count = 0;
+    why[0] = '\0';
+    rc = parse_words(&parser);
+    if (rc != 0)
+        command_free(command);
+    return rc;
+}
+
+void command_free(struct command *command)
+{
+    for (size_t i = 0; i < command->op_count; i++) {
+        free(command->ops[i].path);
+        free(command->ops[i].value);
+    }
+    command->op_count = 0;
+}
+
+int command_parse_line(const char *line, size_t size, struct command *command, char *why)
+{
+    const char *words[COMMAND_WORDS_MAX];
+    char *buffer = malloc(size + COMMAND_WORDS_MAX + 1); /* each word also gets a NUL */
+    int rc;
+
+    command->noun = command->verb = NULL;
+    command->op_count = 0;
+    if (buffer == NULL)
+        return -ENOMEM;
+    rc = command_split(line, size, buffer, words, why);
+    if (rc > 0)
+        rc = command_parse(words, (size_t)rc, command, why);
+    free(buffer);
+    return rc;
+}
