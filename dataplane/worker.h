@@ -40,17 +40,17 @@ enum drop_reason {
     DROP_IP_CHECKSUM,
     DROP_IP_OPTIONS_SOURCE_ROUTE,
     DROP_TTL,
-    DROP_MTU,          /* too big, and don't fragment is set */
+    DROP_MTU, /* too big, and don't fragment is set */
     DROP_NO_ROUTE,
     DROP_BLACKHOLE,
-    DROP_DENIED,       /* by a flow definition */
-    DROP_UNREACHABLE,  /* next hop failed */
-    DROP_HOLD_FULL,    /* too many packets held for one next hop, or in all */
+    DROP_DENIED,      /* by a flow definition */
+    DROP_UNREACHABLE, /* next hop failed */
+    DROP_HOLD_FULL,   /* too many packets held for one next hop, or in all */
     DROP_HOLD_TIMEOUT,
     DROP_FLOWS_FULL,
-    DROP_SAME_PORT,    /* bridged back to the port it came from */
+    DROP_SAME_PORT, /* bridged back to the port it came from */
     DROP_PORT_DOWN,
-    DROP_TX_FULL,      /* the port's queue, or the ring to its worker */
+    DROP_TX_FULL, /* the port's queue, or the ring to its worker */
     DROP_NO_BUFFER,
     DROP_REQUEST_FULL, /* a control packet, not a data packet */
     DROP_LOCAL,        /* for the stack itself, but nobody here takes it */
@@ -69,7 +69,7 @@ enum request_kind {
 
 struct question;
 
-/* Travels by value in a ring of 32-byte elements. */
+/* Travels by value in a ring. */
 struct request {
     uint8_t kind;
     uint8_t worker;
@@ -78,12 +78,17 @@ struct request {
     struct rte_ether_addr mac;
     union {
         struct flow_missing missing;
-        struct { uint16_t vrf; uint16_t iface; rte_be32_t next_hop; } resolve;
+        struct {
+            uint16_t vrf;
+            uint16_t iface;
+            rte_be32_t next_hop;
+        } resolve;
         struct rte_mbuf *packet;
         struct question *question;
     };
 };
-static_assert(sizeof(struct request) <= 40 && sizeof(struct request) % 4 == 0, "fits a ring element");
+static_assert(sizeof(struct request) <= 40 && sizeof(struct request) % 4 == 0,
+              "fits a ring element");
 
 enum order_kind {
     ORDER_SEND,     /* mbuf, out of port */
@@ -105,12 +110,14 @@ static_assert(sizeof(struct order) == 16, "fits a ring element");
 /* Asked by the control core, answered on the worker. Belongs to the asker. */
 struct question {
     enum { QUESTION_ORIGIN, QUESTION_FLOWS } kind;
-    union flow_key key;   /* ORIGIN; scope 0xffff: any */
-    uint32_t cursor;      /* FLOWS: where to go on; afterwards, where to go on next, UINT32_MAX at the end */
-    uint32_t count;       /* how many origins were filled in */
+    union flow_key key; /* ORIGIN; scope 0xffff: any */
+    uint32_t
+        cursor; /* FLOWS: where to go on; afterwards, where to go on next, UINT32_MAX at the end */
+    uint32_t count; /* how many origins were filled in */
     struct flow_origin origins[16];
     void (*answered)(struct question *question, unsigned worker); /* called on the control core */
     void *arg;
+    struct question *next; /* the worker's, until it is answered */
 };
 
 struct port_counters {
@@ -128,14 +135,14 @@ struct worker_counters {
 };
 
 struct worker_options {
-    uint32_t flows;          /* capacity of the flow table */
-    uint32_t idle_seconds;   /* of a flow */
-    bool poll;               /* never sleep */
-    uint32_t sleep_after_us; /* 0 = 100 */
-    uint32_t nap_us;         /* 0 = 250 */
-    uint32_t hold_packets;   /* for one next hop; 0 = 64 */
-    uint32_t hold_total;     /* in all; 0 = an eighth of the packet pool */
-    uint32_t hold_seconds;   /* a packet waits at most; 0 = 10 */
+    uint32_t flows;           /* capacity of the flow table */
+    uint32_t idle_seconds;    /* of a flow */
+    bool poll;                /* never sleep */
+    uint32_t sleep_after_us;  /* 0 = 100 */
+    uint32_t nap_us;          /* 0 = 250 */
+    uint32_t hold_packets;    /* for one next hop; 0 = 64 */
+    uint32_t hold_total;      /* in all; 0 = an eighth of the packet pool */
+    uint32_t hold_seconds;    /* a packet waits at most; 0 = 10 */
     uint32_t icmp_per_second; /* ICMP errors; 0 = 1000 */
 };
 
@@ -149,8 +156,10 @@ struct workers {
     struct worker_options options;
     unsigned count;
     struct worker *worker[WORKERS_MAX];
-    struct rte_ring *between[WORKERS_MAX][WORKERS_MAX]; /* [from][to], of mbufs, mbuf->port is the way out */
-    void (*wake_control)(void *arg); /* called by a worker that goes to sleep with requests in its ring */
+    struct rte_ring
+        *between[WORKERS_MAX][WORKERS_MAX]; /* [from][to], of mbufs, mbuf->port is the way out */
+    void (*wake_control)(
+        void *arg); /* called by a worker that goes to sleep with requests in its ring */
     void *wake_arg;
 };
 

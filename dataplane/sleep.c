@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How a worker sleeps when there is nothing to do, and how it is woken.
+ *
+ * It says that it sleeps, then looks once more; who has something for it first puts that in its place,
+ * then looks whether it sleeps (Dekker's pattern: a full fence stands between the store and the load on
+ * both sides). So either it sees the work, or it is woken. Packets announce themselves by the interrupts of
+ * their ports; where a port has none, it is polled between short naps.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <rte_malloc.h>
+
+#include "dataplane/worker_p.h"
+
+/* With interrupts everywhere: the sweep for idle flows still wants its turn. */
+enum { LONG_NAP_US = 500000 };
+
+int sleep_new(struct worker *worker)
+{
+    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    worker->interrupt_fd = epoll_create1(EPOLL_CLOEXEC);
+    return worker->wake_fd < 0 || worker->interrupt_fd < 0 ? -errno : 0;
+}
+
+static int interrupt_control(struct worker *worker, unsigned port, int operation)
+{
+    return rte_eth_dev_rx_intr_ctl_q((uint16_t)port, 0, worker->interrupt_fd, operation, NULL);
+}
+
+/* A port without interrupts refuses, and is polled between naps. A device that is gone has taken its
+ * descriptor along. */
+void sleep_ports(struct worker *worker, uint32_t mask)
+{
+    for (unsigned port = 0; port < LINK_PORTS_MAX; port++) {
+        uint32_t bit = UINT32_C(1) << port;
+
+        if ((worker->interrupts & bit) != 0 && (mask & bit) == 0) {
+            interrupt_control(worker, port, RTE_INTR_EVENT_DEL);
+            worker->interrupts &= ~bit;
+        }
+        if ((worker->interrupts & bit) == 0 && (mask & bit) != 0 &&
+            interrupt_control(worker, port, RTE_INTR_EVENT_ADD) == 0)
+            worker->interrupts |= bit;
+    }
+}
+
+void sleep_free(struct worker *worker)
+{
+    sleep_ports(worker, 0);
+    if (worker->wake_fd >= 0)
+        close(worker->wake_fd);
+    if (worker->interrupt_fd >= 0)
+        close(worker->interrupt_fd);
+}
+
+void worker_wake(struct worker *worker)
+{
+    /* What it shall find was stored before; see above. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&worker->subscriber->sleeping, memory_order_relaxed) == 0)
+        return;
+    if (atomic_exchange(&worker->woken, 1) == 0)
+        eventfd_write(worker->wake_fd, 1);
+}
+
+/* Is there something to do after all? */
+static bool something_came(const struct worker *worker)
+{
+    const struct workers *workers = worker->workers;
+
+    if (atomic_load(&worker->subscriber->head) != NULL || atomic_load(&worker->stop) ||
+        !rte_ring_empty(worker->orders))
+        return true;
+    for (unsigned from = 0; from < workers->count; from++) {
+        if (workers->between[from][worker->index] &&
+            !rte_ring_empty(workers->between[from][worker->index]))
+            return true;
+    }
+    return false;
+}
+
+static void interrupts_set(const struct worker *worker, int (*set)(uint16_t port, uint16_t queue))
+{
+    for (uint32_t left = worker->interrupts; left != 0; left &= left - 1)
+        set((uint16_t)__builtin_ctz(left), 0);
+}
+
+/* Some devices raise no interrupt for what came before it was enabled. */
+static bool frames_wait(const struct worker *worker)
+{
+    for (uint32_t left = worker->interrupts; left != 0; left &= left - 1) {
+        if (rte_eth_rx_queue_count((uint16_t)__builtin_ctz(left), 0) > 0)
+            return true;
+    }
+    return false;
+}
+
+static uint64_t nap_us(const struct worker *worker)
+{
+    bool all = worker->polled_count == (unsigned)__builtin_popcount(worker->interrupts);
+
+    return all && worker->held_queues == 0 ? LONG_NAP_US : worker->workers->options.nap_us;
+}
+
+static void nap(struct worker *worker, uint64_t us)
+{
+    struct pollfd fds[2] = {
+        {.fd = worker->wake_fd, .events = POLLIN},
+        {.fd = worker->interrupt_fd, .events = POLLIN},
+    };
+    const struct timespec time = {.tv_sec = (time_t)(us / 1000000),
+                                  .tv_nsec = (long)(us % 1000000 * 1000)};
+    struct rte_epoll_event events[LINK_PORTS_MAX];
+    eventfd_t ignored;
+
+    if (ppoll(fds, worker->interrupts ? 2 : 1, &time, NULL) <= 0)
+        return;
+    if (fds[0].revents) {
+        eventfd_read(worker->wake_fd, &ignored);
+        /* After the read: a later wake-up writes again. An exchange, so that what an earlier one has put
+         * in place is seen. */
+        atomic_exchange(&worker->woken, 0);
+    }
+    if (fds[1].revents)
+        rte_epoll_wait(worker->interrupt_fd, events, LINK_PORTS_MAX, 0); /* empties them */
+}
+
+static void go_to_sleep(struct worker *worker)
+{
+    struct workers *workers = worker->workers;
+
+    if (!rte_ring_empty(worker->requests) && workers->wake_control != NULL)
+        workers->wake_control(workers->wake_arg);
+    worker->counters.naps++;
+    ns_rcu_offline();
+    nap(worker, nap_us(worker));
+    ns_rcu_online();
+}
+
+void worker_idle(struct worker *worker)
+{
+    const struct worker_options *options = &worker->workers->options;
+
+    if (options->poll)
+        return;
+    if (worker->idle_since == 0)
+        worker->idle_since = worker->tsc;
+    if (worker->tsc - worker->idle_since < worker_us(worker, options->sleep_after_us))
+        return;
+    atomic_store(&worker->subscriber->sleeping, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* see above */
+    if (!something_came(worker)) {
+        interrupts_set(worker, rte_eth_dev_rx_intr_enable);
+        if (!frames_wait(worker))
+            go_to_sleep(worker);
+        interrupts_set(worker, rte_eth_dev_rx_intr_disable);
+    }
+    /* The next round drains before it touches a packet. */
+    atomic_store(&worker->subscriber->sleeping, 0);
+}
