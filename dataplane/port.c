@@ -1,0 +1,711 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Ports: from what is committed to what is open.
+ */
+#include "dataplane/port.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <rte_ethdev.h>
+
+#include "dataplane/netlink.h"
+#include "nameserv/log.h"
+
+#define MS UINT64_C(1000000)
+
+enum { RETRY_FIRST_MS = 250, RETRY_MOST_MS = 5000, LINK_POLL_MS = 1000, PATH_SIZE = 64 + LINK_NAME_MAX };
+
+enum port_state { PORT_CLOSED, PORT_OPENING, PORT_OPEN, PORT_DRAINING, PORT_CLOSING, PORT_FAILED };
+
+struct port {
+    struct port *next; /* in order of names */
+    struct ports *ports;
+    char name[LINK_NAME_MAX];
+    enum port_state state;
+    char devargs[DEVICE_ARGS_MAX]; /* of the device that is open or was tried */
+    uint16_t mtu;                  /* likewise */
+    char interface[IF_NAMESIZE];   /* of the kernel, behind the device; "": none */
+    bool makes_interface;          /* the device makes it, and takes it away */
+    unsigned interface_index;
+    uint16_t id;
+    unsigned worker;
+    bool up;
+    bool vanished;                 /* it is closed because the device is gone */
+    bool busy;                     /* the job is with the device thread */
+    bool ask_link;                 /* when the job is back */
+    uint64_t drained_at;           /* the first version without it */
+    struct device_job job;
+    struct ns_timer retry;
+    unsigned retry_ms;
+    struct port_counters before, base; /* of earlier devices; what the id had counted at opening */
+};
+
+struct ports {
+    struct ns_store *store;
+    struct ns_loop *loop;
+    int links_slot;
+    struct devices *devices;
+    struct workers *workers;
+    struct ns_watch watch;
+    struct ns_timer link_timer;
+    struct port *first;
+    bool dirty; /* compare all ports with what is committed */
+};
+
+static void open_done(struct device_job *job);
+static void close_done(struct device_job *job);
+static void change_done(struct device_job *job);
+
+/* ---- what is committed ---- */
+
+struct wanted {
+    bool wanted;
+    char devargs[DEVICE_ARGS_MAX];
+    uint16_t mtu;
+    uint16_t id; /* as committed, LINK_NO_ID: none */
+};
+
+static const struct ns_entry *entry_of(const struct ports *ports, const char *port, const char *name)
+{
+    char path[PATH_SIZE];
+    int size = snprintf(path, sizeof(path), "/port/%s/%s", port, name);
+
+    return ns_tree_lookup(ns_store_version(ports->store)->root, path, (size_t)size);
+}
+
+static struct wanted wanted_of(const struct port *port)
+{
+    const struct ports *ports = port->ports;
+    const struct links *links = links_of(ns_store_version(ports->store), ports->links_slot);
+    const struct link_port *link = links_port(links, port->name);
+    const struct ns_entry *devargs = entry_of(ports, port->name, "devargs");
+    struct wanted wanted = { .id = LINK_NO_ID };
+
+    if (link == NULL || devargs == NULL || devargs->value_size == 0)
+        return wanted;
+    wanted.wanted = true;
+    snprintf(wanted.devargs, sizeof(wanted.devargs), "%.*s", (int)devargs->value_size, ns_entry_value(devargs));
+    wanted.mtu = link->mtu;
+    wanted.id = link->id;
+    return wanted;
+}
+
+/* ---- what is reported ---- */
+
+struct report {
+    const char *name, *value; /* NULL: remove */
+};
+
+static int write_reports(struct ns_txn *txn, const struct port *port, const struct report *reports, size_t count)
+{
+    char path[PATH_SIZE];
+    int error = 0;
+
+    for (size_t i = 0; i < count && error == 0; i++) {
+        snprintf(path, sizeof(path), "/port/%s/%s", port->name, reports[i].name);
+        if (reports[i].value != NULL)
+            error = ns_txn_write(txn, path, reports[i].value, strlen(reports[i].value));
+        else
+            error = ns_txn_remove(txn, path);
+    }
+    return error;
+}
+
+/* All in one transaction. A port that the user has removed has no names to report in. */
+static int report(struct port *port, const struct report *reports, size_t count)
+{
+    struct ns_reason reason = { .text = "" };
+    struct ns_txn *txn;
+    uint64_t version;
+    int error;
+
+    if (!wanted_of(port).wanted)
+        return -ENOENT;
+    error = ns_txn_begin(port->ports->store, &ns_identity_stack, &txn);
+    if (error == 0) {
+        error = write_reports(txn, port, reports, count);
+        if (error == 0)
+            error = ns_txn_commit(txn, &version, &reason);
+        else
+            ns_txn_abort(txn);
+    }
+    if (error < 0)
+        ns_log(NS_LOG_ERROR, "port %s: its state can't be committed: %s%s%s", port->name, strerror(-error),
+               reason.text[0] != '\0' ? ": " : "", reason.text);
+    return error;
+}
+
+static int report_open(struct port *port)
+{
+    char id[8], lcore[8], mac[18];
+    const struct report reports[] = {
+        { "id", id }, { "mac", mac }, { "lcore", lcore }, { "link", port->up ? "up" : "down" }, { "error", NULL },
+    };
+
+    snprintf(id, sizeof(id), "%u", port->id);
+    snprintf(lcore, sizeof(lcore), "%u", port->worker);
+    link_format_mac(&port->job.mac, mac);
+    return report(port, reports, RTE_DIM(reports));
+}
+
+/* why NULL: nothing is wrong with it. */
+static void report_closed(struct port *port, const char *why)
+{
+    const struct report reports[] = {
+        { "link", "down" }, { "id", NULL }, { "mac", NULL }, { "lcore", NULL }, { "error", why },
+    };
+
+    report(port, reports, RTE_DIM(reports));
+}
+
+static void report_link(struct port *port, bool up)
+{
+    const struct report reports[] = { { "link", up ? "up" : "down" } };
+
+    if (up == port->up)
+        return;
+    port->up = up;
+    ns_log(NS_LOG_INFO, "port %s: link %s", port->name, reports[0].value);
+    report(port, reports, RTE_DIM(reports));
+}
+
+/* ---- counters ---- */
+
+static struct port_counters sum_counters(const struct ports *ports, uint16_t id)
+{
+    struct port_counters sum = { .rx_packets = 0 };
+
+    for (unsigned i = 0; i < ports->workers->count; i++) {
+        const struct port_counters *one = &worker_counters(ports->workers->worker[i])->ports[id];
+
+        sum.rx_packets += one->rx_packets;
+        sum.rx_bytes += one->rx_bytes;
+        sum.tx_packets += one->tx_packets;
+        sum.tx_bytes += one->tx_bytes;
+        sum.tx_dropped += one->tx_dropped;
+    }
+    return sum;
+}
+
+static struct port_counters counters_of(const struct port *port)
+{
+    struct port_counters now = port->before;
+
+    if (port->state == PORT_OPEN || port->state == PORT_DRAINING) {
+        struct port_counters sum = sum_counters(port->ports, port->id);
+
+        now.rx_packets += sum.rx_packets - port->base.rx_packets;
+        now.rx_bytes += sum.rx_bytes - port->base.rx_bytes;
+        now.tx_packets += sum.tx_packets - port->base.tx_packets;
+        now.tx_bytes += sum.tx_bytes - port->base.tx_bytes;
+        now.tx_dropped += sum.tx_dropped - port->base.tx_dropped;
+    }
+    return now;
+}
+
+/* ---- steps ---- */
+
+static void submit(struct port *port, enum device_job_kind kind, void (*done)(struct device_job *job))
+{
+    port->job.kind = kind;
+    port->job.id = port->id;
+    port->job.mtu = port->mtu;
+    port->job.done = done;
+    port->job.arg = port;
+    port->busy = true;
+    devices_submit(port->ports->devices, &port->job);
+}
+
+/* The value of an argument of the device, as in "net_af_packet0,iface=veth0". */
+static void argument_of(const char *devargs, const char *key, char *value, size_t size)
+{
+    size_t key_size = strlen(key);
+
+    value[0] = '\0';
+    for (const char *comma = strchr(devargs, ','); comma != NULL; comma = strchr(comma + 1, ',')) {
+        if (strncmp(comma + 1, key, key_size) == 0 && comma[1 + key_size] == '=') {
+            const char *text = comma + 2 + key_size;
+
+            snprintf(value, size, "%.*s", (int)strcspn(text, ","), text);
+        }
+    }
+}
+
+/* Which interface of the kernel is behind the device. */
+static void find_interface(struct port *port)
+{
+    const char *name = strncmp(port->devargs, "vdev:", 5) == 0 ? port->devargs + 5 : port->devargs;
+
+    port->makes_interface = strncmp(name, "net_tap", 7) == 0;
+    port->interface[0] = '\0';
+    if (port->makes_interface || strncmp(name, "net_af_", 7) == 0)
+        argument_of(port->devargs, "iface", port->interface, sizeof(port->interface));
+}
+
+static void start_opening(struct port *port, const struct wanted *wanted)
+{
+    memcpy(port->devargs, wanted->devargs, sizeof(port->devargs));
+    port->mtu = wanted->mtu;
+    port->vanished = false;
+    find_interface(port);
+    memcpy(port->job.devargs, port->devargs, sizeof(port->devargs));
+    snprintf(port->job.interface, sizeof(port->job.interface), "%s",
+             port->makes_interface ? "" : port->interface);
+    port->job.watched = port->interface[0] != '\0';
+    port->state = PORT_OPENING;
+    submit(port, DEVICE_OPEN, open_done);
+}
+
+static void wake_workers(const struct ports *ports)
+{
+    for (unsigned i = 0; i < ports->workers->count; i++)
+        worker_wake(ports->workers->worker[i]);
+}
+
+/* Take it away from the workers; why: what is wrong, or NULL. */
+static void start_draining(struct port *port, const char *why)
+{
+    report_closed(port, why);
+    port->drained_at = ns_store_version(port->ports->store)->number;
+    port->state = PORT_DRAINING;
+}
+
+/* A worker that sleeps is woken, so that it lets go of the device by itself. */
+static bool all_have_seen(const struct ports *ports, uint64_t version)
+{
+    for (unsigned i = 0; i < ports->workers->count; i++)
+        if (atomic_load(&ns_store_subscriber(ports->store, i)->seen) < version)
+            return false;
+    return true;
+}
+
+static void drain(struct port *port)
+{
+    if (!all_have_seen(port->ports, port->drained_at)) {
+        wake_workers(port->ports);
+    } else if (!port->busy) {
+        port->before = counters_of(port);
+        port->state = PORT_CLOSING;
+        submit(port, DEVICE_CLOSE, close_done);
+    }
+}
+
+static void retry_later(struct port *port)
+{
+    port->state = PORT_FAILED;
+    ns_timer_start(port->ports->loop, &port->retry, port->retry_ms * MS);
+    port->retry_ms = RTE_MIN(port->retry_ms * 2, (unsigned)RETRY_MOST_MS);
+}
+
+static void retry_now(struct port *port)
+{
+    ns_timer_stop(port->ports->loop, &port->retry);
+    port->state = PORT_CLOSED;
+    port->ports->dirty = true;
+}
+
+static void retry_fired(struct ns_timer *timer)
+{
+    retry_now(RTE_PTR_SUB(timer, offsetof(struct port, retry)));
+}
+
+/* An open port that shall stay so. */
+static void follow_mtu(struct port *port, uint16_t mtu)
+{
+    if (port->busy || port->mtu == mtu)
+        return;
+    port->mtu = mtu;
+    submit(port, DEVICE_MTU, change_done);
+}
+
+static void step(struct port *port)
+{
+    struct wanted wanted = wanted_of(port);
+    bool same = wanted.wanted && strcmp(wanted.devargs, port->devargs) == 0;
+
+    switch (port->state) {
+    case PORT_CLOSED:
+        if (wanted.wanted)
+            start_opening(port, &wanted);
+        break;
+    case PORT_OPEN: /* a port that was removed and added again has lost its id */
+        if (same && wanted.id == port->id)
+            follow_mtu(port, wanted.mtu);
+        else
+            start_draining(port, NULL);
+        break;
+    case PORT_FAILED:
+        if (!same || wanted.mtu != port->mtu) {
+            port->retry_ms = RETRY_FIRST_MS;
+            retry_now(port);
+        }
+        break;
+    case PORT_DRAINING:
+        drain(port);
+        break;
+    case PORT_OPENING:
+    case PORT_CLOSING:
+        break; /* the job will come back */
+    }
+}
+
+/* ---- jobs come back ---- */
+
+/* The worker with the fewest ports. */
+static unsigned choose_worker(const struct ports *ports)
+{
+    unsigned load[WORKERS_MAX] = { 0 }, best = 0;
+
+    for (const struct port *port = ports->first; port != NULL; port = port->next)
+        if (port->state == PORT_OPEN)
+            load[port->worker]++;
+    for (unsigned i = 1; i < ports->workers->count; i++)
+        if (load[i] < load[best])
+            best = i;
+    return best;
+}
+
+static void failed_to_open(struct port *port)
+{
+    ns_log(NS_LOG_WARNING, "port %s: %s", port->name, port->job.reason);
+    retry_later(port);
+    report_closed(port, port->job.reason);
+}
+
+static void open_done(struct device_job *job)
+{
+    struct port *port = job->arg;
+
+    port->busy = false;
+    port->ports->dirty = true;
+    if (job->error < 0) {
+        failed_to_open(port);
+        return;
+    }
+    port->id = job->id;
+    port->worker = choose_worker(port->ports);
+    port->base = sum_counters(port->ports, port->id);
+    port->up = job->up;
+    port->retry_ms = RETRY_FIRST_MS;
+    port->state = PORT_OPEN;
+    if (port->interface[0] != '\0') {
+        struct netlink_state interface = netlink_interface(port->interface);
+
+        port->interface_index = interface.index;
+        port->up = interface.up;
+    }
+    ns_log(NS_LOG_INFO, "port %s: %s is open as device %u, served by worker %u, link %s", port->name,
+           port->devargs, port->id, port->worker, port->up ? "up" : "down");
+    if (report_open(port) < 0) {
+        /* No worker has ever seen it. */
+        port->drained_at = 0;
+        port->state = PORT_DRAINING;
+    }
+}
+
+static void close_done(struct device_job *job)
+{
+    struct port *port = job->arg;
+
+    port->busy = false;
+    port->ports->dirty = true;
+    port->state = PORT_CLOSED;
+    ns_log(NS_LOG_INFO, "port %s: device %u is closed", port->name, port->id);
+    if (port->vanished)
+        retry_later(port);
+}
+
+/* MTU and LINK. */
+static void change_done(struct device_job *job)
+{
+    struct port *port = job->arg;
+
+    port->busy = false;
+    port->ports->dirty = true; /* it may wait for just this */
+    if (port->state != PORT_OPEN)
+        return;
+    if (job->kind == DEVICE_LINK) {
+        report_link(port, job->up);
+    } else {
+        const struct report reports[] = { { "error", job->error < 0 ? job->reason : NULL } };
+
+        report(port, reports, RTE_DIM(reports));
+    }
+}
+
+/* ---- link states, and devices that vanish ---- */
+
+static void vanish(struct port *port, const char *what)
+{
+    char why[DEVICE_REASON_MAX];
+
+    snprintf(why, sizeof(why), "%s is gone; the port opens again when it comes back", what);
+    ns_log(NS_LOG_WARNING, "port %s: %s", port->name, why);
+    port->vanished = true;
+    port->ports->dirty = true;
+    start_draining(port, why);
+}
+
+static void look_at_interface(struct port *port)
+{
+    struct netlink_state interface = netlink_interface(port->interface);
+    char what[IF_NAMESIZE + 32];
+
+    if (port->state == PORT_OPEN && interface.index != port->interface_index) {
+        snprintf(what, sizeof(what), "the interface %s", port->interface);
+        vanish(port, what);
+    } else if (port->state == PORT_OPEN) {
+        report_link(port, interface.up);
+    } else if (port->state == PORT_FAILED && interface.index != 0 && !port->makes_interface) {
+        port->retry_ms = RETRY_FIRST_MS;
+        retry_now(port);
+    }
+}
+
+void ports_interface_changed(void *arg, const char *interface)
+{
+    struct ports *ports = arg;
+
+    for (struct port *port = ports->first; port != NULL; port = port->next)
+        if (port->interface[0] != '\0' && (interface == NULL || strcmp(interface, port->interface) == 0))
+            look_at_interface(port);
+}
+
+/* Devices that don't announce changes are asked each second, others when they do. */
+static void link_timer_fired(struct ns_timer *timer)
+{
+    struct ports *ports = RTE_PTR_SUB(timer, offsetof(struct ports, link_timer));
+
+    for (struct port *port = ports->first; port != NULL; port = port->next)
+        if (port->state == PORT_OPEN && port->interface[0] == '\0' && !port->job.announces)
+            port->ask_link = true;
+    ns_timer_start(ports->loop, timer, LINK_POLL_MS * MS);
+}
+
+static void take_announcements(struct ports *ports)
+{
+    uint32_t changed = devices_changed(ports->devices), gone = devices_gone(ports->devices);
+
+    for (struct port *port = ports->first; (changed | gone) != 0 && port != NULL; port = port->next) {
+        if (port->state != PORT_OPEN)
+            continue;
+        if (gone & UINT32_C(1) << port->id)
+            vanish(port, "the device");
+        else if (changed & UINT32_C(1) << port->id)
+            port->ask_link = true;
+    }
+}
+
+static void ask_links(struct ports *ports)
+{
+    for (struct port *port = ports->first; port != NULL; port = port->next) {
+        if (port->state == PORT_OPEN && port->ask_link && !port->busy) {
+            port->ask_link = false;
+            submit(port, DEVICE_LINK, change_done);
+        }
+    }
+}
+
+/* ---- the list of ports ---- */
+
+static struct port **place_of(struct ports *ports, const char *name)
+{
+    struct port **place = &ports->first;
+
+    while (*place != NULL && strcmp((*place)->name, name) < 0)
+        place = &(*place)->next;
+    return place;
+}
+
+static int add_port(const struct ns_entry *entry, void *arg)
+{
+    struct ports *ports = arg;
+    struct port **place = place_of(ports, ns_entry_name(entry));
+    struct port *port;
+
+    if (*place != NULL && strcmp((*place)->name, ns_entry_name(entry)) == 0)
+        return 0;
+    port = calloc(1, sizeof(*port));
+    if (port == NULL)
+        return -ENOMEM;
+    snprintf(port->name, sizeof(port->name), "%s", ns_entry_name(entry));
+    port->ports = ports;
+    port->retry.fn = retry_fired;
+    port->retry_ms = RETRY_FIRST_MS;
+    port->next = *place;
+    *place = port;
+    return 0;
+}
+
+static void remove_port(struct port **place)
+{
+    struct port *port = *place;
+
+    ns_timer_stop(port->ports->loop, &port->retry);
+    *place = port->next;
+    free(port);
+}
+
+static void reconcile(struct ports *ports)
+{
+    const struct ns_entry *root = ns_tree_lookup(ns_store_version(ports->store)->root, "/port", 5);
+
+    ports->dirty = false;
+    if (root != NULL && ns_entry_each(root, add_port, ports) < 0)
+        ports->dirty = true; /* without memory: next time */
+    for (struct port **place = &ports->first; *place != NULL;) {
+        step(*place);
+        if ((*place)->state == PORT_CLOSED && !wanted_of(*place).wanted)
+            remove_port(place);
+        else
+            place = &(*place)->next;
+    }
+}
+
+static bool drain_all(struct ports *ports)
+{
+    bool waits = false;
+
+    for (struct port *port = ports->first; port != NULL; port = port->next) {
+        if (port->state == PORT_DRAINING) {
+            drain(port);
+            waits = true;
+        }
+    }
+    return waits;
+}
+
+bool ports_poll(struct ports *ports)
+{
+    devices_poll(ports->devices);
+    take_announcements(ports);
+    if (ports->dirty)
+        reconcile(ports);
+    ask_links(ports);
+    return drain_all(ports) || ports->dirty;
+}
+
+bool ports_settled(const struct ports *ports)
+{
+    for (const struct port *port = ports->first; port != NULL; port = port->next)
+        if (port->state != PORT_OPEN && port->state != PORT_FAILED)
+            return false;
+    return !ports->dirty;
+}
+
+/* ---- status ---- */
+
+static void fill_status(const struct port *port, struct port_status *status)
+{
+    struct rte_eth_stats stats;
+
+    *status = (struct port_status){ .open = port->state == PORT_OPEN, .id = port->id };
+    memcpy(status->name, port->name, sizeof(status->name));
+    status->counters = counters_of(port);
+    if (status->open && rte_eth_stats_get(port->id, &stats) == 0) {
+        status->rx_missed = stats.imissed + stats.rx_nombuf;
+        status->rx_errors = stats.ierrors;
+        status->tx_errors = stats.oerrors;
+    }
+}
+
+bool ports_status(struct ports *ports, const char *name, struct port_status *status)
+{
+    struct port *port = *place_of(ports, name);
+
+    if (port == NULL || strcmp(port->name, name) != 0)
+        return false;
+    fill_status(port, status);
+    return true;
+}
+
+bool ports_next(struct ports *ports, const char *name, struct port_status *status)
+{
+    struct port *port = *place_of(ports, name);
+
+    if (port != NULL && strcmp(port->name, name) == 0)
+        port = port->next;
+    if (port == NULL)
+        return false;
+    fill_status(port, status);
+    return true;
+}
+
+/* ---- beginning and end ---- */
+
+static void watch_fired(struct ns_watch *watch, const char *path, size_t path_size)
+{
+    struct ports *ports = RTE_PTR_SUB(watch, offsetof(struct ports, watch));
+
+    (void)path, (void)path_size;
+    ports->dirty = true;
+}
+
+int ports_new(struct ns_store *store, struct ns_loop *loop, int links_slot, struct devices *devices,
+              struct workers *workers, struct ports **out)
+{
+    struct ports *ports = calloc(1, sizeof(*ports));
+    int error;
+
+    if (ports == NULL)
+        return -ENOMEM;
+    *ports = (struct ports){ .store = store, .loop = loop, .links_slot = links_slot, .devices = devices,
+                             .workers = workers, .dirty = true };
+    ports->watch.fire = watch_fired;
+    ports->watch.who = &ns_identity_stack;
+    ports->link_timer.fn = link_timer_fired;
+    error = ns_watch_add(store, &ports->watch, "/port");
+    if (error == 0) {
+        error = ns_timer_start(loop, &ports->link_timer, LINK_POLL_MS * MS);
+        if (error < 0)
+            ns_watch_remove(store, &ports->watch);
+    }
+    if (error < 0) {
+        free(ports);
+        return error;
+    }
+    *out = ports;
+    return 0;
+}
+
+/* Close what can be closed; true when nothing is left open. */
+static bool close_some(struct ports *ports)
+{
+    bool all = true;
+
+    devices_poll(ports->devices);
+    for (struct port *port = ports->first; port != NULL; port = port->next) {
+        if ((port->state == PORT_OPEN || port->state == PORT_DRAINING) && !port->busy) {
+            port->state = PORT_CLOSING;
+            submit(port, DEVICE_CLOSE, close_done);
+        }
+        all = all && (port->state == PORT_CLOSED || port->state == PORT_FAILED);
+    }
+    return all;
+}
+
+bool ports_close(struct ports *ports, unsigned timeout_ms)
+{
+    const struct timespec pause = { .tv_nsec = (long)MS };
+    bool closed = close_some(ports);
+
+    for (unsigned ms = 0; !closed && ms < timeout_ms; ms++) {
+        nanosleep(&pause, NULL);
+        closed = close_some(ports);
+    }
+    return closed;
+}
+
+void ports_free(struct ports *ports)
+{
+    ns_watch_remove(ports->store, &ports->watch);
+    ns_timer_stop(ports->loop, &ports->link_timer);
+    while (ports->first != NULL)
+        remove_port(&ports->first);
+    free(ports);
+}
