@@ -92,7 +92,7 @@ int judge_name_of(struct judge *judge, const char *noun)
 
     if (judge_link_name(last, strlen(last)))
         return 0;
-    return judge_refuse(judge, EINVAL, "%s is not a name for a %s: 1 to %d letters, digits, '-', '_' or '.'",
+    return judge_refuse(judge, EINVAL, "%s is not a name for %s: 1 to %d letters, digits, '-', '_' or '.'",
                         judge->shown_name, noun, LINK_NAME_MAX - 1);
 }
 

@@ -56,7 +56,7 @@ int judge_directory(struct judge *judge);
 /* Is this the name of a port, bridge or interface: 1 to 31 of letters, digits and - _ . */
 bool judge_link_name(const char *text, size_t size);
 
-/* Refuse the last component as the name of a `noun` unless it is one. */
+/* Refuse the last component as the name of `noun` ("a port") unless it can be one. */
 int judge_name_of(struct judge *judge, const char *noun);
 
 /* The last component of the name is a unicast MAC address in canonical form (lower case, colons), or a

@@ -110,6 +110,17 @@ static int claim_address(const struct ns_entry *address, void *arg)
                ns_entry_name(claims->owner), ns_entry_name(address));
 }
 
+static int judge_addresses(struct ns_commit *commit, const struct ns_entry *iface, const struct ns_entry *addresses)
+{
+    char path[CLAIM_PATH];
+
+    if (addresses == NULL || addresses->child_count <= LINK_ADDRESSES_MAX)
+        return 0;
+    snprintf(path, sizeof(path), "/iface/%s/address", ns_entry_name(iface));
+    return ns_refuse(commit, ENOSPC, path, "an interface can't have %u addresses; at most %d", addresses->child_count,
+                     LINK_ADDRESSES_MAX);
+}
+
 static int claim_iface(const struct ns_entry *iface, void *arg)
 {
     struct claims *claims = arg;
@@ -117,13 +128,10 @@ static int claim_iface(const struct ns_entry *iface, void *arg)
     size_t size, name_size;
     const char *text = link_child_value(iface, "on", &size), *name;
     bool bridge;
-    int error = 0;
+    int error = judge_addresses(claims->commit, iface, addresses);
 
     claims->owner = iface;
-    if (addresses != NULL && addresses->child_count > LINK_ADDRESSES_MAX)
-        return ns_refuse(claims->commit, ENOSPC, "/iface", "%s has %u addresses; an interface can have %d",
-                         ns_entry_name(iface), addresses->child_count, LINK_ADDRESSES_MAX);
-    if (text != NULL && link_parse_on(text, size, &bridge, &name, &name_size) == 0)
+    if (error == 0 && text != NULL && link_parse_on(text, size, &bridge, &name, &name_size) == 0)
         error = add(claims, bridge ? CLAIM_BRIDGE : CLAIM_PORT, name, name_size, "/iface/%s/%s",
                     ns_entry_name(iface), "on");
     if (error == 0 && addresses != NULL)

@@ -26,7 +26,7 @@ struct links_rule {
 
 /* What may stand in a mount. */
 struct links_names {
-    const char *noun;  /* "port" */
+    const char *noun;  /* "a port" */
     const char *right; /* the names that users write below one, for messages */
     const struct links_rule *rules;
     size_t rule_count;
@@ -157,7 +157,7 @@ static int judge_address(struct judge *judge)
 /* /bridge/NAME/port/PORT */
 static int judge_member(struct judge *judge)
 {
-    int error = judge_name_of(judge, "port");
+    int error = judge_name_of(judge, "a port");
 
     return error != 0 ? error : judge_directory(judge);
 }
@@ -185,9 +185,9 @@ static const struct links_rule iface_rules[] = {
 };
 
 #define RULES(rules) rules, sizeof(rules) / sizeof(rules[0])
-static const struct links_names port_names = {"port", "devargs and mtu", RULES(port_rules)};
-static const struct links_names bridge_names = {"bridge", "port/PORT and ageing", RULES(bridge_rules)};
-static const struct links_names iface_names = {"interface", "on, mode, mac and address/ADDR",
+static const struct links_names port_names = {"a port", "devargs and mtu", RULES(port_rules)};
+static const struct links_names bridge_names = {"a bridge", "port/PORT and ageing", RULES(bridge_rules)};
+static const struct links_names iface_names = {"an interface", "on, mode, mac and address/ADDR",
                                                RULES(iface_rules)};
 
 /* ---- judging a name ---- */
@@ -233,8 +233,7 @@ static int judge_below(struct judge *judge, struct links_part *part)
     if (rule == NULL || judge->depth > JUDGE_PARTS || (judge->depth == 3 && rule->child == NULL)) {
         if (judge_removal(judge))
             return 0;
-        return judge_refuse(judge, EINVAL, "a%s %s has no such name; users write %s below it",
-                            names->noun[0] == 'i' ? "n" : "", names->noun, names->right);
+        return judge_refuse(judge, EINVAL, "%s has no such name; users write %s below it", names->noun, names->right);
     }
     if (rule->stack)
         error = judge_stack_name(judge);

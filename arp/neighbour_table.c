@@ -98,7 +98,7 @@ static int neighbour_check(struct ns_mount *mount, struct ns_commit *commit, con
         return judge_neighbour(&judge);
     if (judge.depth > 2)
         return judge_refuse(&judge, EINVAL, "nothing stands below a neighbour");
-    error = judge_name_of(&judge, "interface");
+    error = judge_name_of(&judge, "an interface");
     return error != 0 ? error : judge_directory(&judge);
 }
 

@@ -158,7 +158,7 @@ static int station_check(struct ns_mount *mount, struct ns_commit *commit, const
         return judge_station(&judge);
     if (judge.depth > 2)
         return judge_refuse(&judge, EINVAL, "nothing stands below a station");
-    error = judge_name_of(&judge, "bridge");
+    error = judge_name_of(&judge, "a bridge");
     return error != 0 ? error : judge_directory(&judge);
 }
 
