@@ -41,7 +41,8 @@ void ns_loop_remove(struct ns_loop *loop, struct ns_io *io);
 uint64_t ns_loop_now(const struct ns_loop *loop);
 
 /* (Re)start a timer to fire once, after_ns from the loop's now. A zeroed struct with fn set is a
- * stopped timer. 0 or -ENOMEM. */
+ * stopped timer. With 0 it fires in this round, after all descriptors, or in the next one if a timer or
+ * the hook starts it. Restarting a running timer can't fail. 0 or -ENOMEM. */
 int ns_timer_start(struct ns_loop *loop, struct ns_timer *timer, uint64_t after_ns);
 void ns_timer_stop(struct ns_loop *loop, struct ns_timer *timer);
 bool ns_timer_running(const struct ns_timer *timer);
@@ -50,7 +51,8 @@ bool ns_timer_running(const struct ns_timer *timer);
  * must be called again at the latest (0: at once, that is polling; UINT64_MAX: no need). */
 void ns_loop_hook(struct ns_loop *loop, uint64_t (*fn)(void *arg), void *arg);
 
-/* Run until ns_loop_stop(). The thread is offline for RCU while it sleeps. */
+/* Run until ns_loop_stop(), also if that came before. The thread is offline for RCU while it sleeps.
+ * The loop may be freed when all calls of stop and wake have returned. */
 void ns_loop_run(struct ns_loop *loop);
 void ns_loop_stop(struct ns_loop *loop);
 void ns_loop_wake(struct ns_loop *loop);
