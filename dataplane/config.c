@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reading the configuration file.
+ *
+ * Which line a refused name comes from is remembered for every name that a line writes; the last line
+ * that writes it counts, because it is the one that is judged.
+ */
+#include "dataplane/config.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+
+struct config_mistake {
+    unsigned line;
+    char *text;
+};
+
+struct config_name {
+    unsigned line;
+    char *path;
+};
+
+struct config_reader {
+    struct ns_txn *txn;
+    unsigned line, commands;
+    struct config_mistake *mistakes;
+    size_t mistake_count;
+    struct config_name *names;
+    size_t name_count;
+    int error; /* the first */
+};
+
+/* The administrator's own file: it may write what root may, not what only the stack writes. */
+static const struct ns_identity config_identity = { .privileged = true };
+
+static void add_mistake(struct config_reader *reader, unsigned line, int error, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void add_mistake(struct config_reader *reader, unsigned line, int error, const char *format, ...)
+{
+    struct config_mistake *more =
+        realloc(reader->mistakes, (reader->mistake_count + 1) * sizeof(*reader->mistakes));
+    va_list arguments;
+
+    if (reader->error == 0)
+        reader->error = error < 0 ? error : -error;
+    if (more == NULL)
+        return;
+    reader->mistakes = more;
+    more += reader->mistake_count;
+    more->line = line;
+    va_start(arguments, format);
+    if (vasprintf(&more->text, format, arguments) >= 0)
+        reader->mistake_count++;
+    va_end(arguments);
+}
+
+static void remember_name(struct config_reader *reader, const char *path)
+{
+    struct config_name *more = reader->names;
+    char *copy = strdup(path);
+
+    if ((reader->name_count & (reader->name_count - 1)) == 0) /* room for the next power of two */
+        more = realloc(more, (reader->name_count == 0 ? 1 : reader->name_count * 2) * sizeof(*more));
+    if (copy == NULL || more == NULL) {
+        free(copy);
+        add_mistake(reader, reader->line, ENOMEM, "no memory");
+        return;
+    }
+    reader->names = more;
+    more[reader->name_count++] = (struct config_name){ reader->line, copy };
+}
+
+/* Is one of the two paths at or above the other? Answers how many components' bytes they share. */
+static size_t related(const char *a, const char *b)
+{
+    size_t size = strlen(a) < strlen(b) ? strlen(a) : strlen(b);
+
+    if (strncmp(a, b, size) != 0 || (a[size] != '\0' && a[size] != '/') || (b[size] != '\0' && b[size] != '/'))
+        return 0;
+    return size;
+}
+
+/* The line that a refusal is about: the last that writes the name, else the last that writes something
+ * closest above or below it. 0: none. */
+static unsigned line_of(const struct config_reader *reader, const char *path)
+{
+    size_t best = 0;
+    unsigned line = 0;
+
+    for (size_t i = reader->name_count; i-- > 0;) {
+        if (strcmp(reader->names[i].path, path) == 0)
+            return reader->names[i].line;
+        if (related(reader->names[i].path, path) > best) {
+            best = related(reader->names[i].path, path);
+            line = reader->names[i].line;
+        }
+    }
+    return line;
+}
+
+/* ---- lines ---- */
+
+static int apply(struct ns_txn *txn, const struct command_op *op)
+{
+    switch (op->kind) {
+    case COMMAND_WRITE: return ns_txn_write(txn, op->path, op->value, strlen(op->value));
+    case COMMAND_MKDIR: return ns_txn_mkdir(txn, op->path);
+    case COMMAND_REMOVE: return ns_txn_remove(txn, op->path);
+    case COMMAND_PRESENT:
+    case COMMAND_ABSENT: return 0; /* for kedgectl: a file may say a thing twice */
+    }
+    return 0;
+}
+
+static void apply_command(struct config_reader *reader, const struct command *command)
+{
+    for (size_t i = 0; i < command->op_count; i++) {
+        int error = apply(reader->txn, &command->ops[i]);
+
+        if (error < 0) {
+            const struct ns_reason *reason = ns_txn_reason(reader->txn);
+
+            add_mistake(reader, reader->line, error, "%s",
+                        reason->text[0] != '\0' ? reason->text : strerror(-error));
+            return;
+        }
+        remember_name(reader, command->ops[i].path);
+    }
+}
+
+static void read_line(struct config_reader *reader, const char *line, size_t size)
+{
+    struct command command = { .noun = NULL };
+    char why[COMMAND_WHY_MAX] = "";
+    int error = command_parse_line(line, size, &command, why);
+
+    if (error < 0) {
+        add_mistake(reader, reader->line, error, "%s", why[0] != '\0' ? why : strerror(-error));
+        return;
+    }
+    if (command.noun == NULL)
+        return;
+    reader->commands++;
+    apply_command(reader, &command);
+    command_free(&command);
+}
+
+static int read_lines(struct config_reader *reader, const char *file)
+{
+    FILE *stream = fopen(file, "re");
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t size;
+
+    if (stream == NULL) {
+        add_mistake(reader, 0, errno, "it can't be opened: %s", strerror(errno));
+        return reader->error;
+    }
+    for (reader->line = 1; (size = getline(&line, &room, stream)) >= 0; reader->line++)
+        read_line(reader, line, (size_t)size - (size > 0 && line[size - 1] == '\n'));
+    if (ferror(stream))
+        add_mistake(reader, 0, errno, "it can't be read: %s", strerror(errno));
+    free(line);
+    fclose(stream);
+    return reader->error;
+}
+
+/* ---- judging and committing ---- */
+
+static void take_refusal(const struct ns_reason *reason, void *arg)
+{
+    struct config_reader *reader = arg;
+
+    add_mistake(reader, line_of(reader, reason->path), EINVAL, "%s", reason->text);
+}
+
+static void judge(struct config_reader *reader)
+{
+    int error = ns_txn_judge(reader->txn, take_refusal, reader);
+
+    if (error < 0 && reader->error == 0)
+        add_mistake(reader, 0, error, "it can't be judged: %s", strerror(-error));
+}
+
+static void commit(struct config_reader *reader)
+{
+    struct ns_reason reason = { .text = "" };
+    uint64_t version;
+    int error = ns_txn_commit(reader->txn, &version, &reason);
+
+    if (error < 0)
+        add_mistake(reader, line_of(reader, reason.path), error, "%s",
+                    reason.text[0] != '\0' ? reason.text : strerror(-error));
+}
+
+/* Read the file into a transaction, and end that. */
+static void go_through(struct config_reader *reader, struct ns_store *store, const char *file,
+                       enum config_purpose purpose)
+{
+    int error = ns_txn_begin(store, &config_identity, &reader->txn);
+
+    reader->commands = 0;
+    if (error < 0) {
+        add_mistake(reader, 0, error, "no transaction: %s", strerror(-error));
+        return;
+    }
+    read_lines(reader, file);
+    if (purpose == CONFIG_CHECK)
+        judge(reader);
+    else if (reader->error == 0)
+        commit(reader);
+    else
+        ns_txn_abort(reader->txn);
+}
+
+static int by_line(const void *a, const void *b)
+{
+    const struct config_mistake *x = a, *y = b;
+
+    return x->line < y->line ? -1 : x->line > y->line;
+}
+
+static void tell_mistakes(struct config_reader *reader, const char *file,
+                          void (*mistake)(const char *file, unsigned line, const char *text))
+{
+    if (reader->mistake_count > 0)
+        qsort(reader->mistakes, reader->mistake_count, sizeof(*reader->mistakes), by_line);
+    for (size_t i = 0; i < reader->mistake_count; i++) {
+        mistake(file, reader->mistakes[i].line, reader->mistakes[i].text);
+        free(reader->mistakes[i].text);
+    }
+    free(reader->mistakes);
+    for (size_t i = 0; i < reader->name_count; i++)
+        free(reader->names[i].path);
+    free(reader->names);
+}
+
+int config_read(struct ns_store *store, const char *file, enum config_purpose purpose,
+                void (*mistake)(const char *file, unsigned line, const char *text), unsigned *commands)
+{
+    struct config_reader reader = { .txn = NULL };
+
+    /* Judging first tells all mistakes; a commit would tell the first. */
+    go_through(&reader, store, file, CONFIG_CHECK);
+    if (purpose == CONFIG_COMMIT && reader.error == 0)
+        go_through(&reader, store, file, CONFIG_COMMIT);
+    *commands = reader.commands;
+    tell_mistakes(&reader, file, mistake);
+    return reader.error;
+}
