@@ -365,15 +365,14 @@ static void age(struct stations *stations)
 {
     const struct links *links = current_links(stations);
     struct removal removal = {.stations = stations};
+    size_t slice = RTE_MIN(stations->table.count, SLICE_MIN + stations->table.count / 4);
 
-    for (size_t n = SLICE_MIN + stations->table.count / 4; n > 0; n--) {
+    for (; slice > 0; slice--) {
         struct station *station = TAILQ_FIRST(&stations->all);
         struct rte_ether_addr mac;
         const struct link_bridge *bridge;
         uint16_t id;
 
-        if (station == NULL)
-            break;
         TAILQ_REMOVE(&stations->all, station, all);
         TAILQ_INSERT_TAIL(&stations->all, station, all);
         id = key_split(station->node.key, &mac);
