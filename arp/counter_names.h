@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Counters as computed names, /stats/SOMETHING/NAME: one number each, listed in byte order. Private to
- * arp/.
+ * Counters as computed names, /stats/SOMETHING/NAME: one number each, listed in byte order. For arp/
+ * and the folders above it.
  *
  * Thread safety: the control core only.
  */

@@ -67,12 +67,13 @@ static void remember_name(struct config_reader *reader, const char *path)
 
     if ((reader->name_count & (reader->name_count - 1)) == 0) /* room for the next power of two */
         more = realloc(more, (reader->name_count == 0 ? 1 : reader->name_count * 2) * sizeof(*more));
+    if (more != NULL)
+        reader->names = more;
     if (copy == NULL || more == NULL) {
         free(copy);
         add_mistake(reader, reader->line, ENOMEM, "no memory");
         return;
     }
-    reader->names = more;
     more[reader->name_count++] = (struct config_name){ reader->line, copy };
 }
 

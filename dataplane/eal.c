@@ -22,8 +22,7 @@
 
 enum {
     PACKET_BYTES = 2560, /* an mbuf with its data room, the mempool's header and rounding */
-    FLOW_BYTES = 640,    /* two slots of two lines, four bindings, a share of the holds */
-    MORE_MB = 48,        /* rings, devices, malloc's own */
+    MORE_MB = 64,        /* rings, held packets, devices, malloc's own */
     POOL_CACHE = 256,
     ARGUMENTS_MAX = OPTIONS_EAL_MAX + 24,
 };
@@ -88,9 +87,10 @@ static void map_lcores(struct eal *eal, const unsigned *cpus, unsigned count, ch
 
 /* ---- memory ---- */
 
-static unsigned memory_mb(const struct options *options, unsigned workers)
+/* Flow tables are not in it: they take their memory themselves. */
+static unsigned memory_mb(const struct options *options)
 {
-    uint64_t bytes = (uint64_t)options->packets * PACKET_BYTES + (uint64_t)workers * options->flows * FLOW_BYTES;
+    uint64_t bytes = (uint64_t)options->packets * PACKET_BYTES;
 
     return options->memory > 0 ? options->memory : (unsigned)(bytes >> 20) + MORE_MB;
 }
@@ -254,7 +254,7 @@ int eal_start(const struct options *options, struct eal *eal, char *why, size_t 
         return error;
     *eal = (struct eal){ .workers = eal_workers(options) };
     map_lcores(eal, cpus, count, lcores, sizeof(lcores));
-    memory = memory_mb(options, eal->workers);
+    memory = memory_mb(options);
     choose_prefix(options, eal->prefix, sizeof(eal->prefix));
     hugepages_remove(eal->prefix, false);
     eal->huge = enough_hugepages(options, memory);

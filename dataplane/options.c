@@ -45,7 +45,7 @@ static const struct option_row rows[] = {
       "CPUs, like 0,2-3: the control core's, then the workers' (all allowed ones, in order)" },
     { "cores", "CPUS", TYPE_CPUS, AT(cpus), 0, 0, "the same" },
     { "no-huge", NULL, TYPE_FLAG, AT(no_huge), 0, 0, "use no hugepages" },
-    { "memory", "MB", TYPE_NUMBER, AT(memory), 16, 1 << 20, "memory of packets and flows (what they need)" },
+    { "memory", "MB", TYPE_NUMBER, AT(memory), 16, 1 << 20, "memory of packets and devices (what they need)" },
     { "file-prefix", "NAME", TYPE_TEXT, AT(file_prefix), 0, 0,
       "of DPDK's files, to tell daemons apart (made of the socket's path)" },
     { "packets", "N", TYPE_NUMBER, AT(packets), 2048, 1 << 23, "packet buffers (32768)" },

@@ -34,7 +34,7 @@ struct options {
     unsigned cpu_count;              /* 0: not given */
     unsigned cpus[OPTIONS_CPUS_MAX]; /* the control core's, then the workers' in order */
     bool no_huge;
-    unsigned memory; /* MiB; 0: as much as packets and flows need */
+    unsigned memory; /* MiB for DPDK; 0: as much as the packets need */
     const char *file_prefix;
     unsigned packets; /* mbufs */
     const char *eal[OPTIONS_EAL_MAX];
