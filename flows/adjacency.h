@@ -28,7 +28,9 @@ enum { ADJACENCY_DEPTH = 8 };
 
 struct adjacencies;
 
-/* The slots and anchors of all modules, in one place. neighbours may be NULL (tests). */
+/* The index, the fixed adjacencies, and the slots and anchors of all modules in one place. The store may
+ * go on to forget anchors after adjacencies_free(), but neither lcores, nor commits, nor
+ * adjacencies_supply() may come after it. 0, -ENOMEM, -ENOSPC. */
 int adjacencies_new(struct ns_store *store, struct links_mount *links, struct routes *routes,
                     struct definitions *definitions, struct adjacencies **adjacencies);
 void adjacencies_free(struct adjacencies *adjacencies);
@@ -47,20 +49,27 @@ struct flow_missing {
 };
 
 /* Control core: make the anchors that are missing and register the lcore with them; it gets a notice for
- * each. 0, -ENOSPC (too many anchors), -ENOMEM: then the lcore is told nothing and will ask again. */
-int adjacencies_supply(struct adjacencies *adjacencies, const struct flow_missing *missing, unsigned lcore);
+ * each, and for the adjacency also if only the prefix was missing, so that who waits for the next hop is
+ * told. 0; -ENOSPC (too many anchors), -ENOMEM, -ENOENT (there is no such bridge): then it may have been
+ * told of some, and will ask again. */
+int adjacencies_supply(struct adjacencies *adjacencies, const struct flow_missing *missing,
+                       unsigned lcore);
 
 /* ---- any reader, inside a read section; wait-free; NULL if there is none ---- */
 struct ns_anchor *adjacency_find(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t next_hop);
-struct ns_anchor *adjacency_find_route(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t prefix, uint8_t length);
-struct ns_anchor *adjacency_find_station(struct adjacencies *adjacencies, uint16_t bridge, const struct rte_ether_addr *mac);
+struct ns_anchor *adjacency_find_route(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t prefix,
+                                       uint8_t length);
+struct ns_anchor *adjacency_find_station(struct adjacencies *adjacencies, uint16_t bridge,
+                                         const struct rte_ether_addr *mac);
 
-/* The anchor of one of the fixed adjacencies (NO_ROUTE, BLACKHOLE, DENIED, LOCAL). */
+/* The anchor of one of the fixed adjacencies (NO_ROUTE, BLACKHOLE, DENIED, LOCAL); it never changes, so
+ * nobody needs to depend on it. */
 struct ns_anchor *adjacency_fixed(struct adjacencies *adjacencies, enum adjacency_kind kind);
 
 /* Which is it? For the lcore that takes a notice. */
 bool adjacency_is(const struct ns_anchor *anchor);         /* has a struct adjacency as record */
 bool adjacency_is_next_hop(const struct ns_anchor *anchor); /* one of /adjacency/VRF/ADDR */
+bool adjacency_is_route(const struct ns_anchor *anchor);   /* one of /route/ADDR/LEN */
 rte_be32_t adjacency_next_hop(const struct ns_anchor *anchor, uint16_t *vrf);
 
 /* What an lcore needs to compute a decision. */

@@ -2,15 +2,17 @@
 /*
  * The flow table of one lcore: flows, their bindings, and what is done when a notice comes.
  *
- * FLOWS. Open addressing with one cache line a flow; a flow never moves while it lives, so its index
- * names it. The line holds what the fast path needs: key, anchor of the adjacency, counters. A second,
- * cold line holds its binding.
+ * FLOWS. Open addressing with linear probing, one cache line a flow; a flow never moves while it lives, so
+ * its index names it. The line holds what the fast path needs: key, anchor of the adjacency, counters. Its
+ * binding, which the fast path does not touch, lies in an array of its own. Each slot knows how far flows
+ * that hash to it have been pushed at most (`reach`), so that a look-up knows where to stop, and a slot
+ * that gets free is simply empty again.
  *
  * BINDING. A flow is bound to the anchors that its decision came from: the adjacency; the route of the
  * prefix that matched; the definition that claimed it; and /flow, for definitions to come. The lcore has
  * one *hold* for each anchor that any of its flows is bound to: the only thing that touches the anchor's
- * mask, and an array of the flows bound through it (in chunks of a pool; swap-remove), so that a change
- * reaches exactly those.
+ * mask, and, for all but adjacencies, an array of the flows bound through it (in chunks of a pool;
+ * swap-remove), so that a change reaches exactly those.
  *
  * A CHANGE OF A VALUE (an adjacency's record) needs nothing here: the next packet reads the new record.
  * A CHANGE OF A BINDING (route, definition, /flow) sets the hold's stamp to the anchor's version, bumps
@@ -18,16 +20,25 @@
  *   - a flow whose epoch is not the table's, when a packet uses it, compares its stamps with its holds'
  *     and takes the slow turn if one is newer, within a budget a burst;
  *   - the walk, in slices, downwards because removal swaps with the last, gives every other flow its
- *     slow turn; a change that comes in the middle moves the stamp and makes it go around again from
- *     where it is, until one whole round has passed at the newest stamp. A flow's own bound version keeps
- *     it from being told twice.
- * Until its turn a flow goes on as before. When all walks are over, `applied` of the lcore's subscriber
- * is moved on.
+ *     slow turn; a change that comes in the middle moves the stamp, the round goes on from where it is,
+ *     and one more follows, until one whole round has passed at the newest stamp. A flow's own bound
+ *     version keeps it from being told twice.
+ * Until its turn a flow goes on as before.
+ *
+ * APPLIED. Walks run in batches: those that changes start while one batch runs, also the further rounds
+ * of its own, make up the next. When a batch is over, everything is applied that had been taken when it
+ * began; so a storm of changes can't keep `applied` of the lcore's subscriber from moving on.
  *
  * THE SLOW TURN computes the decision from one version of the tree, then registers, then looks at the
- * anchors' versions again (nameserv/anchor.h, O1).
+ * anchors' versions again (nameserv/anchor.h, O1); if one is newer, it computes again. If it is overtaken
+ * several times in a row, it leaves the flow as if a notice had come, so that a walk looks again.
  *
- * Memory is taken when the table is made (huge pages where there are). Nothing is allocated later.
+ * A flow that is bound already goes on as before while what its new binding needs is being made; if that
+ * doesn't come within FLOW_PATIENCE seconds, it is forgotten, and its next packet asks.
+ *
+ * Memory is taken when the table is made: transparent huge pages where the kernel has them, from any NUMA
+ * node's memory near the lcore, independent of EAL; the huge pages reserved for DPDK are left to it.
+ * Nothing is allocated later.
  *
  * Thread safety: a table belongs to its lcore, whose thread is online for RCU in all calls. new, free and
  * the reading functions marked so may be called by the control core.
@@ -41,7 +52,7 @@
 #include "flows/adjacency.h"
 #include "flows/flow.h"
 
-enum flow_state { FLOW_EMPTY = 0, FLOW_DELETED, FLOW_LIVE };
+enum { FLOW_PATIENCE = 2 /* seconds */ };
 
 /* The hot line. Written by its lcore only; counters are read by others, torn at worst. */
 struct flow {
@@ -51,23 +62,34 @@ struct flow {
     uint32_t epoch;      /* table's epoch when the binding was last known to be right */
     uint32_t used;       /* second of the last packet, as given to the table */
     uint32_t definition; /* index of the definition's hold, to count there; 0: none */
-    uint8_t state;       /* enum flow_state */
-    uint8_t pad[3];
-    uint64_t reserved;
+    uint32_t hold;       /* index of the adjacency's hold; 0: it is one of the fixed adjacencies */
+    uint16_t reach;      /* of the slot, not of the flow: the flows whose hash is this slot's index lie here
+                            and in this many slots behind */
 } __rte_aligned(64);
 static_assert(sizeof(struct flow) == 64, "a flow is one cache line");
+
+/* What the flows of a definition have counted, on this lcore. */
+struct flow_count {
+    uint64_t packets, bytes;
+};
 
 struct flow_table_options {
     unsigned lcore;        /* index of the worker, which is that of its subscriber and mask bit */
     uint32_t flows;        /* capacity; slots are the next power of two of twice as many */
     uint32_t holds;        /* anchors that flows of this lcore may be bound to; 0: flows / 4 + 1024 */
     uint32_t idle_seconds; /* a flow unused for so long is forgotten; 0 = 60 */
-    uint32_t slice;        /* flows told in one poll; 0 = 64 */
+    uint32_t slice;        /* notices taken and flows told in one poll; 0 = 64 */
     uint32_t budget;       /* slow turns of stale flows in one burst; 0 = 8 */
     int numa_node;         /* SOCKET_ID_ANY as well */
-    /* A notice for an adjacency or a station came: its record may be new (packets that wait for it can
-     * go), `flows` of this lcore are bound to it. On the lcore. */
+
+    /* A notice for an adjacency, a station or a route came: its record may be new, or it was missing and
+     * is there now (packets that wait for it can go). `flows` of this lcore are bound to it. On the
+     * lcore; it may bind flows. May be NULL. */
     void (*changed)(void *arg, struct ns_anchor *anchor, uint32_t flows);
+
+    /* A flow that goes on as before needs this to be made. False: it could not be asked for now, ask
+     * again later. On the lcore. NULL: such flows are forgotten at once. */
+    bool (*missing)(void *arg, const struct flow_missing *missing);
     void *arg;
 };
 
@@ -79,7 +101,10 @@ struct flow_table_counters {
     uint64_t looked_again;     /* slow turns that found it unchanged */
     uint64_t moved;            /* flows whose adjacency's record was replaced under them */
     uint64_t told;             /* flows told by walks */
-    uint64_t missing, full, idle; /* no anchor yet; no room; forgotten */
+    uint64_t missing, full, idle; /* no anchor yet; no room for a flow; forgotten because unused */
+    uint64_t forgotten;        /* bound flows whose new binding could not be made in time */
+    uint64_t holds_full;       /* no room for a hold */
+    uint64_t overtaken;        /* slow turns that a change overtook */
     uint64_t notices;
 };
 
@@ -89,17 +114,19 @@ struct flow_table {
     uint32_t epoch;
     uint32_t now;       /* second, as last given to flow_table_poll() */
     uint32_t budget_left;
+    struct flow_count *counts; /* by index of a definition's hold */
     struct flow_table_private *private;
 };
 
 /* Control core. 0, -ENOMEM, -EINVAL. */
 int flow_table_new(const struct flow_sources *sources, const struct flow_table_options *options,
                    struct flow_table **table);
-/* Control core, when the lcore has stopped: unbinds everything. */
+/* Control core, when the lcore has stopped: unbinds everything, and drops its notices. */
 void flow_table_free(struct flow_table *table);
 
-/* Top of the lcore's loop: take notices, go on with walks and with the sweep for idle flows, a bounded
- * amount. now: seconds of CLOCK_MONOTONIC. Returns true while work is left (do not sleep). */
+/* Top of the lcore's loop, while no flow or record of the round before is in use: take notices, go on with
+ * walks and with the sweep for idle flows, a bounded amount. now: seconds of CLOCK_MONOTONIC. Returns true
+ * while work is left (do not sleep). */
 bool flow_table_poll(struct flow_table *table, uint32_t now);
 
 /* Before a burst: give it its budget of slow turns. */
@@ -121,12 +148,14 @@ static inline void flow_prefetch(const struct flow_table *table, uint32_t hash)
 /* The flow with this key, or NULL. */
 static inline struct flow *flow_find(const struct flow_table *table, const union flow_key *key, uint32_t hash)
 {
-    for (uint32_t slot = hash & table->mask;; slot = (slot + 1) & table->mask) {
+    uint32_t slot = hash & table->mask, left = table->flows[slot].reach;
+
+    for (;; slot = (slot + 1) & table->mask) {
         struct flow *flow = &table->flows[slot];
 
         if (flow->key.word[0] == key->word[0] && flow->key.word[1] == key->word[1])
             return flow;
-        if (flow->state == FLOW_EMPTY)
+        if (left-- == 0)
             return NULL;
     }
 }
@@ -145,22 +174,32 @@ enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, ui
  * flow->adjacency is right, or still the old one until its turn. */
 void flow_refresh(struct flow_table *table, struct flow *flow);
 
+/* Read by others meanwhile. */
+static inline void flow_count_add(struct flow_count *count, uint32_t bytes)
+{
+    __atomic_store_n(&count->packets, count->packets + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&count->bytes, count->bytes + bytes, __ATOMIC_RELAXED);
+}
+
 /* What a packet does on the fast path. */
 static inline const struct adjacency *flow_use(struct flow_table *table, struct flow *flow, uint32_t bytes)
 {
     if (unlikely(flow->epoch != table->epoch))
         flow_refresh(table, flow);
+    if (unlikely(flow->definition != 0)) {
+        flow_count_add(&table->counts[flow->definition], bytes);
+    }
     flow->packets++;
     flow->bytes += bytes;
     flow->used = table->now;
     return adjacency_of(flow->adjacency);
 }
 
-/* Forget all flows (tests, shutdown). */
+/* Forget all flows. Takes as long as there are many. */
 void flow_table_clear(struct flow_table *table);
 
-/* Where a routed packet with this key would go next, from scratch on one version: the address of the
- * adjacency. For held packets and checks. Returns false if it goes to a fixed adjacency. */
+/* Where a routed packet with this key would go next, from scratch on the newest version: the address of
+ * the adjacency. For held packets and checks. Returns false if it goes to a fixed adjacency. */
 bool flow_next_hop(const struct flow_sources *sources, const union flow_key *key, uint16_t *vrf, rte_be32_t *next_hop);
 
 /* ---- reading, by the control core as well ---- */

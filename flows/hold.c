@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Holds: one for each anchor that flows of this lcore are bound to, found through the lcore's own word in
+ * the anchor; and the arrays of flows bound through them.
+ */
+#include "flows/table_p.h"
+
+static _Atomic uint32_t *hold_word(const struct flow_table *table, const struct ns_anchor *anchor)
+{
+    return &anchor->notices[table->private->options.lcore].lcore_data;
+}
+
+uint32_t hold_find(const struct flow_table *table, const struct ns_anchor *anchor)
+{
+    return atomic_load_explicit(hold_word(table, anchor), memory_order_relaxed);
+}
+
+/* The version is read after registering: a change that comes later brings a notice. */
+static uint64_t current_stamp(const struct ns_anchor *anchor, uint8_t role)
+{
+    return role == BY_ADJACENCY ? adjacency_of(anchor)->version : ns_anchor_version(anchor);
+}
+
+uint32_t hold_take(struct flow_table *table, struct ns_anchor *anchor, uint8_t role)
+{
+    struct flow_table_private *private = table->private;
+    uint32_t index = hold_find(table, anchor);
+    struct hold *hold;
+
+    if (index != 0)
+        return index;
+    index = private->free_hold;
+    if (index == 0) {
+        bump(private->counters.holds_full);
+        return 0;
+    }
+    hold = &private->holds[index];
+    private->free_hold = hold->next;
+    ns_anchor_register(anchor, private->options.lcore);
+    *hold = (struct hold){.anchor = anchor, .role = role, .empty_since = table->now, .used = table->now};
+    hold->stamp = current_stamp(anchor, role);
+    table->counts[index] = (struct flow_count){0, 0};
+    atomic_store_explicit(hold_word(table, anchor), index, memory_order_relaxed);
+    write_shared(private->counters.holds, private->counters.holds + 1);
+    return index;
+}
+
+void hold_drop(struct flow_table *table, uint32_t index)
+{
+    struct flow_table_private *private = table->private;
+    struct hold *hold = &private->holds[index];
+
+    atomic_store_explicit(hold_word(table, hold->anchor), 0, memory_order_relaxed);
+    ns_anchor_unregister(hold->anchor, private->options.lcore);
+    hold->anchor = NULL;
+    hold->next = private->free_hold;
+    private->free_hold = index;
+    write_shared(private->counters.holds, private->counters.holds - 1);
+}
+
+/* ---- arrays ---- */
+
+/* Never fails: there are chunks for all flows in all roles, and one more for each hold. */
+static uint32_t chunk_take(struct flow_table_private *private, uint32_t before)
+{
+    uint32_t chunk = private->free_chunk;
+
+    private->free_chunk = private->chunks[chunk];
+    private->chunks[chunk] = before;
+    return chunk;
+}
+
+static void chunk_put(struct flow_table_private *private, uint32_t chunk)
+{
+    private->chunks[chunk] = private->free_chunk;
+    private->free_chunk = chunk;
+}
+
+static void array_add(struct flow_table_private *private, struct hold *hold, uint32_t flow)
+{
+    uint32_t used = hold->last % CHUNK; /* of the last chunk */
+
+    if (hold->last == 0 || used == CHUNK_FLOWS)
+        hold->last = chunk_take(private, hold->last - used);
+    hold->last++;
+    private->chunks[hold->last] = flow;
+    private->bindings[flow].place[hold->role] = hold->last;
+}
+
+/* The last takes the free place. A walk goes downwards, so what moves has been looked at already, or
+ * moves to where the walk still comes by; only a walk that stood on the last itself has to step down. */
+static void array_remove(struct flow_table_private *private, struct hold *hold, uint32_t place)
+{
+    uint32_t last = hold->last, moved = private->chunks[last], before = place_before(private->chunks, last);
+
+    private->chunks[place] = moved;
+    private->bindings[moved].place[hold->role] = place;
+    if (hold->cursor == last)
+        hold->cursor = before;
+    hold->last = before;
+    if (last % CHUNK == 1)
+        chunk_put(private, last - 1);
+}
+
+void hold_attach(struct flow_table *table, uint32_t index, uint32_t flow)
+{
+    struct flow_table_private *private = table->private;
+    struct hold *hold = &private->holds[index];
+
+    write_shared(hold->flows, hold->flows + 1);
+    if (hold->role == BY_ADJACENCY)
+        return;
+    array_add(private, hold, flow);
+    private->bindings[flow].hold[hold->role] = index;
+}
+
+void hold_detach(struct flow_table *table, uint32_t index, uint32_t flow)
+{
+    struct flow_table_private *private = table->private;
+    struct hold *hold = &private->holds[index];
+    struct binding *binding = &private->bindings[flow];
+
+    write_shared(hold->flows, hold->flows - 1);
+    if (hold->flows == 0)
+        hold->empty_since = table->now;
+    if (hold->used < table->flows[flow].used)
+        write_shared(hold->used, table->flows[flow].used);
+    if (hold->role == BY_ADJACENCY)
+        return;
+    array_remove(private, hold, binding->place[hold->role]);
+    binding->hold[hold->role] = 0;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Inside of the flow table: what table.c (life, slots, reading), hold.c (holds and their arrays), binding.c
+ * (slow turns), walk.c (notices and walks) and sweep.c (what is idle goes) share. For them and their tests
+ * only.
+ *
+ * Everything belongs to the table's lcore. Fields that the control core reads as well are written with
+ * write_shared() and read with read_shared(): relaxed, and never torn.
+ */
+#ifndef KEDGE_FLOWS_TABLE_P_H
+#define KEDGE_FLOWS_TABLE_P_H
+
+#include "flows/table.h"
+
+#define read_shared(variable) __atomic_load_n(&(variable), __ATOMIC_RELAXED)
+#define write_shared(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELAXED)
+#define bump(variable) write_shared(variable, (variable) + 1)
+
+/* What a flow depends on besides its adjacency, and is told about. */
+enum dependency { BY_ROUTE, BY_DEFINITION, BY_ALL, DEPENDENCIES };
+enum { BY_ADJACENCY = DEPENDENCIES }; /* the other role of a hold: flows are only counted */
+
+/* Cold part of a flow; same index. */
+struct binding {
+    uint64_t version;             /* of the tree that it was computed from */
+    uint32_t hold[DEPENDENCIES];  /* 0: does not depend on such a thing */
+    uint32_t place[DEPENDENCIES]; /* where the flow stands in that hold's array */
+};
+static_assert(sizeof(struct binding) == 32, "two bindings in a cache line");
+
+enum hold_walk { WALK_NONE, WALK_WAITING, WALK_RUNNING };
+
+/* This lcore's share of an anchor. Index 0 is not used. */
+struct hold {
+    struct ns_anchor *anchor; /* NULL: free */
+    uint64_t stamp;           /* newest change of the anchor that this lcore knows of: a flow whose binding
+                                 is older looks again. Of an adjacency, the version of its record */
+    uint32_t flows;           /* bound through it; read by others */
+    uint32_t used;            /* second in which one of them was last used; read by others */
+    uint32_t last;            /* place of the array's last element; 0: empty */
+    uint32_t cursor;          /* place that the walk looks at next; 0: the round is over */
+    uint32_t next;            /* in a list of walks, or of free holds */
+    uint32_t empty_since;     /* second in which the last flow left */
+    uint32_t missing_since;   /* second in which a walk first met a flow whose new binding needs something
+                                 that is not there yet; 0: none */
+    uint8_t role;
+    uint8_t walk;             /* enum hold_walk */
+    bool again;               /* the stamp moved in the middle of a round, or a flow waits */
+    bool waits;               /* a flow was met in this round that waits for what is missing */
+} __rte_aligned(64);
+static_assert(sizeof(struct hold) == 64, "a hold is one cache line");
+
+/* Arrays of dependents lie in chunks of one line: word 0 is the chunk before, or 0, the others are flows.
+ * A place is the index of a word; chunk 0 is not used. */
+enum { CHUNK = 16, CHUNK_FLOWS = CHUNK - 1 };
+
+struct walk_list {
+    uint32_t first, last;
+};
+
+enum { ASKED = 64 };
+
+/* What was asked for lately, so that a walk over a million flows asks once for what they all need. */
+struct asked {
+    struct flow_missing what;
+    uint32_t second;
+    bool valid;
+};
+
+struct flow_table_private {
+    struct flow_sources sources;
+    struct flow_table_options options;
+    struct ns_subscriber *subscriber;
+    struct binding *bindings;
+    struct hold *holds;
+    uint32_t *chunks;
+    uint32_t slots, hold_count, flow_limit;
+    uint32_t free_hold, free_chunk;
+    void *memory;
+    size_t memory_size;
+
+    /* notices and walks */
+    struct ns_notice *notices;  /* taken, not looked at yet */
+    uint64_t taking;            /* `notified` as read before these were taken */
+    uint64_t taken;             /* all notices up to this commit have been looked at */
+    uint64_t batch_target;      /* applied when the batch is over */
+    struct walk_list batch, next_batch;
+    struct asked asked[ASKED];
+
+    /* the sweep: see sweep.c */
+    uint32_t sweep_next;        /* slot, or slots + hold */
+    uint32_t sweep_due;         /* how many are to be looked at in this second */
+    uint32_t sweep_slice;       /* of those, in one poll */
+    uint32_t polls;             /* in this second */
+
+    struct flow_table_counters counters;
+};
+
+/* ---- hold.c ---- */
+
+/* The hold of an anchor, made and registered with it if there is none; its index, or 0: no room. */
+uint32_t hold_take(struct flow_table *table, struct ns_anchor *anchor, uint8_t role);
+uint32_t hold_find(const struct flow_table *table, const struct ns_anchor *anchor); /* any thread */
+
+/* Unregister and free an empty one on which no walk runs. */
+void hold_drop(struct flow_table *table, uint32_t index);
+
+/* Bind a flow through a hold, and unbind it. */
+void hold_attach(struct flow_table *table, uint32_t hold, uint32_t flow);
+void hold_detach(struct flow_table *table, uint32_t hold, uint32_t flow);
+
+/* The place before this one in its array; 0: there is none. */
+static inline uint32_t place_before(const uint32_t *chunks, uint32_t place)
+{
+    uint32_t chunk = place & ~(uint32_t)(CHUNK - 1);
+
+    if (place - chunk > 1)
+        return place - 1;
+    return chunks[chunk] == 0 ? 0 : chunks[chunk] + CHUNK_FLOWS;
+}
+
+/* ---- binding.c ---- */
+
+/* What a flow shall be bound to: computed from one version, without a look at the flow. */
+struct decision {
+    uint64_t version;
+    struct ns_anchor *adjacency;
+    bool fixed; /* the adjacency never changes: nothing to depend on */
+    struct ns_anchor *anchors[DEPENDENCIES]; /* NULL: does not depend on such a thing */
+};
+
+/* FLOW_BOUND: the decision is complete. FLOW_MISSING: something is not there yet. */
+enum flow_turn decide(const struct flow_sources *sources, const union flow_key *key,
+                      struct decision *decision, struct flow_missing *missing);
+
+/* Take holds for all that it depends on. false: no room. */
+bool decision_take(struct flow_table *table, const struct decision *decision, uint32_t *adjacency,
+                   uint32_t holds[DEPENDENCIES]);
+
+/* Has any of its anchors changed since the version that it was computed from? Only after
+ * decision_take() is the answer of any worth (O1). */
+bool decision_overtaken(const struct decision *decision);
+
+/* Compute the binding of a bound flow anew. FLOW_MISSING, FLOW_FULL: it is as before. */
+enum flow_turn flow_rebind(struct flow_table *table, uint32_t flow, struct flow_missing *missing);
+
+/* Is a stamp of one of its holds newer than the binding? */
+bool flow_is_stale(const struct flow_table *table, uint32_t flow);
+
+/* Ask for what is missing, unless that was done lately. */
+void flow_ask(struct flow_table *table, const struct flow_missing *missing);
+
+/* ---- table.c ---- */
+
+/* Take a slot for a flow that is not in the table, if flow_table_full() says that there is room. */
+struct flow *flow_slot_take(struct flow_table *table, const union flow_key *key, uint32_t hash);
+bool flow_table_full(const struct flow_table *table);
+
+/* No kind is 0; and so a free slot matches no key. */
+static inline bool flow_is_live(const struct flow *flow)
+{
+    return flow->key.kind != 0;
+}
+
+/* Unbind and forget. */
+void flow_forget(struct flow_table *table, uint32_t flow);
+
+static inline uint32_t flow_index(const struct flow_table *table, const struct flow *flow)
+{
+    return (uint32_t)(flow - table->flows);
+}
+
+/* ---- walk.c ---- */
+
+/* The anchor of a hold has changed in this commit: its flows have to look again. */
+void walk_start(struct flow_table *table, uint32_t hold, uint64_t version);
+
+/* Take notices, a bounded number. */
+void notices_round(struct flow_table *table);
+
+/* Go on with walks, a bounded amount. */
+void walks_round(struct flow_table *table);
+bool walks_left(const struct flow_table *table);
+
+/* ---- sweep.c ---- */
+
+/* A second has begun. */
+void sweep_second(struct flow_table *table, uint32_t now);
+
+/* Look at a bounded number of slots and holds. True: it is more than a second behind. */
+bool sweep_round(struct flow_table *table);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Notices, and the walks that they start: every flow bound through a changed anchor looks again, a slice in
+ * each poll.
+ *
+ * Batches. A walk that is started waits for the next batch; so does one that has to go around again. A
+ * batch begins with all that wait, and with `batch_target` = all notices taken so far: when it is over,
+ * every change up to there has reached its flows, because each of its walks began its round after those
+ * notices were taken.
+ */
+#include "flows/table_p.h"
+
+/* ---- lists of walks ---- */
+
+static void walk_append(struct flow_table_private *private, struct walk_list *list, uint32_t index)
+{
+    private->holds[index].next = 0;
+    if (list->last == 0)
+        list->first = index;
+    else
+        private->holds[list->last].next = index;
+    list->last = index;
+}
+
+static void walk_pop(struct flow_table_private *private, struct walk_list *list)
+{
+    list->first = private->holds[list->first].next;
+    if (list->first == 0)
+        list->last = 0;
+}
+
+void walk_start(struct flow_table *table, uint32_t index, uint64_t version)
+{
+    struct flow_table_private *private = table->private;
+    struct hold *hold = &private->holds[index];
+
+    hold->stamp = version;
+    if (hold->flows == 0)
+        return;
+    table->epoch++;
+    if (hold->walk == WALK_RUNNING) {
+        hold->again = true;
+    } else if (hold->walk == WALK_NONE) {
+        hold->walk = WALK_WAITING;
+        walk_append(private, &private->next_batch, index);
+    }
+}
+
+/* ---- notices ---- */
+
+/* The answer to a request for an anchor that was missing: it came registered, and without a hold. */
+static uint32_t hold_for_supplied(struct flow_table *table, struct ns_anchor *anchor)
+{
+    uint32_t index = hold_take(table, anchor, adjacency_is(anchor) ? BY_ADJACENCY : BY_ROUTE);
+
+    if (index == 0)
+        ns_anchor_unregister(anchor, table->private->options.lcore);
+    return index;
+}
+
+static void record_changed(struct flow_table_private *private, struct hold *hold)
+{
+    uint64_t version = adjacency_of(hold->anchor)->version;
+
+    if (version <= hold->stamp)
+        return;
+    hold->stamp = version;
+    write_shared(private->counters.moved, private->counters.moved + hold->flows);
+}
+
+/* A notice may come for an anchor that this lcore has left. It can't be freed yet: it was not while the
+ * notice was pending, and we are inside a read section since. */
+static void notice_take(struct flow_table *table)
+{
+    struct flow_table_private *private = table->private;
+    struct ns_anchor *anchor = ns_notice_take(&private->notices);
+    uint64_t mask = atomic_load_explicit(&anchor->mask, memory_order_relaxed);
+    uint32_t index;
+    struct hold *hold;
+
+    bump(private->counters.notices);
+    if ((mask >> private->options.lcore & 1) == 0)
+        return;
+    index = hold_find(table, anchor);
+    if (index == 0)
+        index = hold_for_supplied(table, anchor);
+    if (index == 0)
+        return;
+    hold = &private->holds[index];
+    if (hold->role == BY_ADJACENCY)
+        record_changed(private, hold);
+    else if (ns_anchor_version(anchor) > hold->stamp)
+        walk_start(table, index, ns_anchor_version(anchor));
+    if ((hold->role == BY_ADJACENCY || hold->role == BY_ROUTE) && private->options.changed != NULL)
+        private->options.changed(private->options.arg, anchor, hold->flows);
+}
+
+/* `notified` is read first: what was linked before it was stored is in the list. */
+void notices_round(struct flow_table *table)
+{
+    struct flow_table_private *private = table->private;
+
+    if (private->notices == NULL) {
+        private->taking = atomic_load_explicit(&private->subscriber->notified, memory_order_acquire);
+        private->notices = ns_subscriber_take(private->subscriber);
+    }
+    for (uint32_t i = 0; i < private->options.slice && private->notices != NULL; i++)
+        notice_take(table);
+    if (private->notices == NULL)
+        private->taken = private->taking;
+}
+
+/* ---- walks ---- */
+
+static bool out_of_patience(const struct flow_table *table, struct hold *hold)
+{
+    if (table->private->options.missing == NULL)
+        return true;
+    if (hold->missing_since == 0)
+        hold->missing_since = table->now;
+    return table->now - hold->missing_since >= FLOW_PATIENCE;
+}
+
+static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
+{
+    struct flow_table_private *private = table->private;
+    struct flow_missing missing;
+    enum flow_turn turn;
+
+    bump(private->counters.told);
+    if (!flow_is_stale(table, flow))
+        return;
+    turn = flow_rebind(table, flow, &missing);
+    if (turn == FLOW_BOUND)
+        return;
+    if (turn == FLOW_FULL || out_of_patience(table, hold)) {
+        bump(private->counters.forgotten);
+        flow_forget(table, flow);
+        return;
+    }
+    hold->waits = hold->again = true;
+    flow_ask(table, &missing);
+}
+
+static void round_begin(struct hold *hold)
+{
+    hold->walk = WALK_RUNNING;
+    hold->cursor = hold->last;
+    hold->again = hold->waits = false;
+}
+
+static void round_end(struct flow_table_private *private, uint32_t index)
+{
+    struct hold *hold = &private->holds[index];
+
+    walk_pop(private, &private->batch);
+    if (!hold->waits)
+        hold->missing_since = 0;
+    hold->walk = hold->again ? WALK_WAITING : WALK_NONE;
+    if (hold->again)
+        walk_append(private, &private->next_batch, index);
+}
+
+/* Downwards, see array_remove(). The cursor steps on before the flow is told, which may take it out of
+ * the array. Returns what is left of the budget. */
+static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budget)
+{
+    struct flow_table_private *private = table->private;
+    struct hold *hold = &private->holds[index];
+
+    if (hold->walk == WALK_WAITING)
+        round_begin(hold);
+    for (; hold->cursor != 0 && budget > 0; budget--) {
+        uint32_t place = hold->cursor;
+
+        hold->cursor = place_before(private->chunks, place);
+        tell(table, hold, private->chunks[place]);
+    }
+    if (hold->cursor == 0)
+        round_end(private, index);
+    return budget;
+}
+
+static void apply(struct flow_table_private *private, uint64_t version)
+{
+    _Atomic uint64_t *applied = &private->subscriber->applied;
+
+    if (version > atomic_load_explicit(applied, memory_order_relaxed))
+        atomic_store_explicit(applied, version, memory_order_release);
+}
+
+static void batch_begin(struct flow_table_private *private)
+{
+    private->batch = private->next_batch;
+    private->next_batch = (struct walk_list){0, 0};
+    private->batch_target = private->taken;
+}
+
+void walks_round(struct flow_table *table)
+{
+    struct flow_table_private *private = table->private;
+    uint32_t budget = private->options.slice;
+
+    if (private->batch.first == 0)
+        batch_begin(private);
+    while (private->batch.first != 0 && budget > 0)
+        budget = walk_on(table, private->batch.first, budget);
+    if (private->batch.first == 0)
+        apply(private, private->next_batch.first == 0 ? private->taken : private->batch_target);
+}
+
+bool walks_left(const struct flow_table *table)
+{
+    const struct flow_table_private *private = table->private;
+
+    return private->notices != NULL || private->batch.first != 0 || private->next_batch.first != 0;
+}
