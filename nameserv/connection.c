@@ -92,12 +92,14 @@ static bool accepts(const struct ns_connection *connection)
            ns_output_size(&connection->output) < NS_OUTPUT_FULL;
 }
 
-/* Run the messages that are there whole; returns how many bytes they took. */
+/* Run the messages that are there whole; returns how many bytes they took. Events that wait go first:
+ * either they all fit, or the output is full and nothing is run, so no reply overtakes them. */
 static size_t run_messages(struct ns_connection *connection, const char *bytes, size_t size)
 {
     struct ns_wire_header header;
     size_t used = 0;
 
+    ns_events_move(connection);
     while (accepts(connection)) {
         int taken = ns_wire_next(bytes + used, size - used, &header);
 

@@ -47,7 +47,7 @@ struct names_server {
     struct ns_mount slow;
     struct ns_query *waiting[SLOW_MAX];
     size_t waiting_count;
-    size_t most_output, most_events;    /* bytes that any connection had waiting after a round */
+    _Atomic size_t most_output, most_events; /* bytes that any connection had waiting after a round */
     struct ns_server_counters counters; /* as they were at the end */
     struct ns_store_counters store_counters;
 };
