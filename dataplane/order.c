@@ -24,7 +24,7 @@ static bool same_but_scope(const union flow_key *a, const union flow_key *b)
 
 static bool wanted(const struct question *question, const struct flow *flow)
 {
-    if (flow->state != FLOW_LIVE)
+    if (!flow_is_live(flow))
         return false;
     return question->kind == QUESTION_FLOWS || same_but_scope(&flow->key, &question->key);
 }
@@ -33,6 +33,11 @@ static void take_origin(struct worker *worker, struct question *question, const 
 {
     if (flow_origin(worker->table, key, &question->origins[question->count]))
         question->count++;
+}
+
+static bool is_full(const struct question *question)
+{
+    return question->count == ORIGINS || (question->limit > 0 && question->count >= question->limit);
 }
 
 /* Go on from the cursor; true when the question is answered. */
@@ -47,7 +52,7 @@ static bool question_slice(struct worker *worker, struct question *question)
     for (unsigned i = 0; i < ROUND_SLICE; i++) {
         const struct flow *flow;
 
-        if (question->count == ORIGINS)
+        if (is_full(question))
             return true;
         if (question->cursor > table->mask) {
             question->cursor = UINT32_MAX;

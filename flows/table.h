@@ -145,6 +145,12 @@ static inline void flow_prefetch(const struct flow_table *table, uint32_t hash)
     rte_prefetch0(&table->flows[hash & table->mask]);
 }
 
+/* No kind is 0; and so a free slot matches no key. */
+static inline bool flow_is_live(const struct flow *flow)
+{
+    return flow->key.kind != 0;
+}
+
 /* The flow with this key, or NULL. */
 static inline struct flow *flow_find(const struct flow_table *table, const union flow_key *key, uint32_t hash)
 {

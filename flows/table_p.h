@@ -156,12 +156,6 @@ void flow_ask(struct flow_table *table, const struct flow_missing *missing);
 struct flow *flow_slot_take(struct flow_table *table, const union flow_key *key, uint32_t hash);
 bool flow_table_full(const struct flow_table *table);
 
-/* No kind is 0; and so a free slot matches no key. */
-static inline bool flow_is_live(const struct flow *flow)
-{
-    return flow->key.kind != 0;
-}
-
 /* Unbind and forget. */
 void flow_forget(struct flow_table *table, uint32_t flow);
 
