@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nameserv/clock.h"
 #include "nameserv/store_p.h"
 
 /* ---- what the changes are ---- */
@@ -209,6 +210,7 @@ static void commit_publish(struct ns_commit *commit)
     struct ns_store *store = commit->store;
 
     ns_build_seal(commit->build, commit->version->number);
+    store->counters.published_clock = ns_clock();
     ns_rcu_publish(store->version, commit->version);
     ns_anchors_publish(commit);
     ns_anchors_notify(commit);

@@ -89,6 +89,7 @@ struct ns_store_counters {
     uint64_t watch_events;
     uint64_t transactions_open, transactions_expired;
     uint64_t pool_bytes, waiting_bytes;
+    uint64_t published_clock; /* ns_clock() just before the newest version was published */
 };
 void ns_store_counters(struct ns_store *store, struct ns_store_counters *out);
 
