@@ -169,6 +169,17 @@ bool worker_round(struct worker *worker)
 
 /* ---- asking the control core ---- */
 
+/* The request was put into the ring before; the control core says that it sleeps, then looks into the ring
+ * once more (Dekker's pattern). */
+static void wake_control(struct workers *workers)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (likely(atomic_load_explicit(&workers->control_sleeps, memory_order_relaxed) == 0))
+        return;
+    if (atomic_exchange(&workers->control_sleeps, 0) != 0 && workers->wake_control != NULL)
+        workers->wake_control(workers->wake_arg);
+}
+
 bool request_send(struct worker *worker, struct request *request)
 {
     request->worker = (uint8_t)worker->index;
@@ -177,6 +188,7 @@ bool request_send(struct worker *worker, struct request *request)
         return false;
     }
     worker->counters.requests++;
+    wake_control(worker->workers);
     return true;
 }
 
@@ -195,6 +207,11 @@ unsigned worker_requests(struct worker *worker, struct request *requests, unsign
 {
     return rte_ring_sc_dequeue_burst_elem(worker->requests, requests, sizeof(*requests), count,
                                           NULL);
+}
+
+bool worker_has_requests(const struct worker *worker)
+{
+    return !rte_ring_empty(worker->requests);
 }
 
 int worker_order(struct worker *worker, const struct order *order)
@@ -217,6 +234,14 @@ struct flow_table *worker_table(const struct worker *worker)
 
 /* ---- beginning and end ---- */
 
+/* A flow of the table needs anchors for its new binding. (struct flow_table_options.missing) */
+static bool supply_flow(void *worker, const struct flow_missing *missing)
+{
+    struct request request = {.kind = REQUEST_MISSING, .missing = *missing};
+
+    return request_send(worker, &request);
+}
+
 static int table_new(struct worker *worker, int numa_node)
 {
     const struct worker_options *options = &worker->workers->options;
@@ -227,6 +252,7 @@ static int table_new(struct worker *worker, int numa_node)
         .budget = FLOW_BUDGET,
         .numa_node = numa_node,
         .changed = hold_changed,
+        .missing = supply_flow,
         .arg = worker,
     };
 

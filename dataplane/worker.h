@@ -10,7 +10,8 @@
  *   requests   worker -> control core: what the worker can't do itself. Bounded; a full ring drops the
  *              request, counted, and never a data packet. The control core looks at the rings each round
  *              of its loop: a worker makes no system call to announce a packet. Only when it goes to sleep
- *              does it wake the control core, if its ring is not empty.
+ *              does it wake the control core, if its ring is not empty; and, once, when the control core
+ *              has said that it sleeps for long (control_sleeps).
  *   orders     control core -> worker: packets to send, questions about flows.
  *
  * One round of a worker: newest version, orders, notices and walks (flow_table_poll()), held packets that
@@ -111,8 +112,9 @@ static_assert(sizeof(struct order) == 16, "fits a ring element");
 struct question {
     enum { QUESTION_ORIGIN, QUESTION_FLOWS } kind;
     union flow_key key; /* ORIGIN; scope 0xffff: any */
-    uint32_t
-        cursor; /* FLOWS: where to go on; afterwards, where to go on next, UINT32_MAX at the end */
+    uint32_t limit; /* at most so many origins; 0: as many as there is room for */
+    /* FLOWS: where to go on; afterwards, where to go on next, UINT32_MAX at the end */
+    uint32_t cursor;
     uint32_t count; /* how many origins were filled in */
     struct flow_origin origins[16];
     void (*answered)(struct question *question, unsigned worker); /* called on the control core */
@@ -158,9 +160,12 @@ struct workers {
     struct worker *worker[WORKERS_MAX];
     struct rte_ring
         *between[WORKERS_MAX][WORKERS_MAX]; /* [from][to], of mbufs, mbuf->port is the way out */
-    void (*wake_control)(
-        void *arg); /* called by a worker that goes to sleep with requests in its ring */
+    /* called by a worker that goes to sleep with requests in its ring */
+    void (*wake_control)(void *arg);
     void *wake_arg;
+    /* set by the control core before it sleeps for long; a worker that has made a request takes it
+     * back and wakes the control core */
+    _Atomic uint32_t control_sleeps;
 };
 
 /* ---- control core ---- */
@@ -174,6 +179,9 @@ void workers_free(struct workers *workers);
 
 /* Take up to `count` requests of one worker. */
 unsigned worker_requests(struct worker *worker, struct request *requests, unsigned count);
+
+/* Is there something to take? */
+bool worker_has_requests(const struct worker *worker);
 
 /* Give an order; wakes a sleeping worker. -ENOBUFS: the ring is full, the caller keeps the packet. */
 int worker_order(struct worker *worker, const struct order *order);
