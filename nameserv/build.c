@@ -16,119 +16,6 @@
 
 #include "nameserv/perms.h"
 
-enum { REPLACED_FIRST = 16 };
-
-/* ---- what is replaced ---- */
-
-int ns_build_reserve(struct ns_build *build, size_t count)
-{
-    struct ns_replaced *replaced = &build->replaced;
-    size_t capacity = replaced->capacity == 0 ? REPLACED_FIRST : replaced->capacity;
-    uintptr_t *blocks;
-
-    if (replaced->capacity - replaced->count >= count)
-        return 0;
-    while (capacity - replaced->count < count)
-        capacity *= 2;
-    if (!ns_pool_allows(build->pool))
-        return -ENOMEM;
-    blocks = realloc(replaced->blocks, capacity * sizeof(*blocks));
-    if (blocks == NULL)
-        return -ENOMEM;
-    replaced->blocks = blocks;
-    replaced->capacity = capacity;
-    return 0;
-}
-
-static void remember(struct ns_build *build, uintptr_t tagged)
-{
-    assert(build->replaced.count < build->replaced.capacity);
-    build->replaced.blocks[build->replaced.count++] = tagged;
-}
-
-static size_t block_bytes(uintptr_t slot)
-{
-    if (ns_slot_is_node(slot))
-        return ns_node_bytes(ns_node_size(ns_slot_node(slot)));
-    return ns_entry_bytes(ns_slot_entry(slot));
-}
-
-void ns_build_drop(struct ns_build *build, uintptr_t slot)
-{
-    if (ns_slot_owner(slot) == build->serial) {
-        ns_block_free(slot, build->pool);
-    } else {
-        build->replaced.bytes += block_bytes(slot);
-        remember(build, slot);
-    }
-}
-
-static void free_block(uintptr_t slot, void *pool)
-{
-    ns_block_free(slot, pool);
-}
-
-static void add_bytes(uintptr_t slot, void *bytes)
-{
-    *(size_t *)bytes += block_bytes(slot);
-}
-
-static void drop_own(uintptr_t slot, void *build)
-{
-    ns_block_free(slot, ((struct ns_build *)build)->pool);
-}
-
-static void drop_foreign_tree(uintptr_t slot, void *arg)
-{
-    struct ns_build *build = arg;
-
-    ns_trie_walk(slot, add_bytes, &build->replaced.bytes);
-    remember(build, slot | NS_REPLACED_TREE);
-}
-
-void ns_build_drop_tree(struct ns_build *build, uintptr_t slot)
-{
-    if (ns_slot_owner(slot) == build->serial)
-        ns_trie_walk_own(slot, build->serial, drop_own, drop_foreign_tree, build);
-    else
-        drop_foreign_tree(slot, build);
-}
-
-static void count_nothing(uintptr_t slot, void *arg)
-{
-    (void)slot, (void)arg;
-}
-
-static void count_one(uintptr_t slot, void *count)
-{
-    (void)slot;
-    ++*(size_t *)count;
-}
-
-size_t ns_build_drop_count(const struct ns_build *build, uintptr_t slot)
-{
-    size_t count = 0;
-
-    if (ns_slot_owner(slot) != build->serial)
-        return 1;
-    ns_trie_walk_own(slot, build->serial, count_nothing, count_one, &count);
-    return count;
-}
-
-void ns_replaced_free(struct ns_replaced *replaced, struct ns_pool *pool)
-{
-    for (size_t i = 0; i < replaced->count; i++) {
-        uintptr_t slot = replaced->blocks[i] & ~(uintptr_t)NS_REPLACED_TAGS;
-
-        if (replaced->blocks[i] & NS_REPLACED_TREE)
-            ns_trie_walk(slot, free_block, pool);
-        else
-            ns_block_free(slot, pool);
-    }
-    free(replaced->blocks);
-    *replaced = (struct ns_replaced){0};
-}
-
 /* ---- entries ---- */
 
 /* An entry of the build with that name and value, otherwise as `like`: permissions, generations and
@@ -414,6 +301,11 @@ void ns_build_seal(struct ns_build *build, uint64_t version)
 {
     if (is_own(build, build->root))
         ns_trie_walk_own(ns_slot_of_entry(build->root), build->serial, stamp, NULL, &version);
+}
+
+static void free_block(uintptr_t slot, void *pool)
+{
+    ns_block_free(slot, pool);
 }
 
 void ns_build_abandon(struct ns_build *build)

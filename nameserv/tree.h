@@ -46,8 +46,8 @@ struct ns_perms; /* nameserv/perms.h; entries hold a counted reference */
 
 /* One name in one version of the tree. */
 struct ns_entry {
-    uint64_t owner;            /* serial of the build that made this copy */
-    uint64_t version;          /* commit of the last change of value or permissions; 0 = not yet sealed */
+    uint64_t owner;   /* serial of the build that made this copy */
+    uint64_t version; /* commit of the last change of value or permissions; 0 = not yet sealed */
     uint64_t children_version; /* commit of the last child added or removed; 0 = not yet sealed */
     uintptr_t children;        /* slot of the children's trie; 0 = none */
     struct ns_perms *perms;
@@ -69,20 +69,23 @@ static inline const char *ns_entry_value(const struct ns_entry *entry)
 
 /* The entry at path in the version whose root is given; NULL if there is none. Wait-free.
  * path_size is without a NUL; path need not be NUL-terminated. */
-const struct ns_entry *ns_tree_lookup(const struct ns_entry *root, const char *path, size_t path_size);
+const struct ns_entry *ns_tree_lookup(const struct ns_entry *root, const char *path,
+                                      size_t path_size);
 
 /* The deepest existing entry on the way to path, and in *depth_size how many bytes of path lead to
  * it ("/" counts 1). Never NULL. */
-const struct ns_entry *ns_tree_nearest(const struct ns_entry *root, const char *path, size_t path_size,
-                                       size_t *depth_size);
+const struct ns_entry *ns_tree_nearest(const struct ns_entry *root, const char *path,
+                                       size_t path_size, size_t *depth_size);
 
 /* A direct child by name; NULL if there is none. */
-const struct ns_entry *ns_entry_child(const struct ns_entry *entry, const char *name, size_t name_size);
+const struct ns_entry *ns_entry_child(const struct ns_entry *entry, const char *name,
+                                      size_t name_size);
 
 /* The first child in byte order, and the first whose name is greater than the given one; NULL at the
  * end. Going through all n children by next() costs O(n * length of a name). */
 const struct ns_entry *ns_entry_first(const struct ns_entry *entry);
-const struct ns_entry *ns_entry_next(const struct ns_entry *entry, const char *name, size_t name_size);
+const struct ns_entry *ns_entry_next(const struct ns_entry *entry, const char *name,
+                                     size_t name_size);
 
 /* Call fn for each child in byte order until it returns non-zero, which is then returned. */
 int ns_entry_each(const struct ns_entry *entry, int (*fn)(const struct ns_entry *child, void *arg),
@@ -98,12 +101,13 @@ typedef int (*ns_diff_fn)(const char *path, size_t path_size, const struct ns_en
  * value counts as a write. path passed to fn is NUL-terminated and valid during the call. Stops at
  * the first non-zero answer of fn and returns it. Uses the stack in proportion to the depth of the
  * tree, which NS_PATH_MAX bounds. */
-int ns_tree_diff(const struct ns_entry *before, const struct ns_entry *after, ns_diff_fn fn, void *arg);
+int ns_tree_diff(const struct ns_entry *before, const struct ns_entry *after, ns_diff_fn fn,
+                 void *arg);
 
 /* What a build has replaced: blocks of older versions, to be freed when no reader and no pinned
  * snapshot can see them. The vector's own memory comes from malloc. */
 struct ns_replaced {
-    uintptr_t *blocks; /* tagged pointers, see tree.c; free them with ns_replaced_free() */
+    uintptr_t *blocks; /* tagged pointers, see replaced.c; free them with ns_replaced_free() */
     size_t count;
     size_t capacity;
     size_t bytes; /* of pool memory that the blocks hold */
@@ -111,6 +115,10 @@ struct ns_replaced {
 
 /* Free every block, and the vector. Control core, after the grace period. */
 void ns_replaced_free(struct ns_replaced *replaced, struct ns_pool *pool);
+
+/* Free at most `limit` blocks (entries and nodes), so that a large subtree does not hold the caller up.
+ * bytes goes down with it. True when nothing is left; then the vector is freed, too. */
+bool ns_replaced_free_some(struct ns_replaced *replaced, struct ns_pool *pool, size_t limit);
 
 /* A new version in the making. */
 struct ns_build {
@@ -140,7 +148,8 @@ int ns_build_write(struct ns_build *build, const char *path, size_t path_size, c
                    size_t value_size, struct ns_perms *perms);
 
 /* Set the permissions of an existing entry (a counted reference is taken). 0, -ENOENT, -ENOMEM. */
-int ns_build_set_perms(struct ns_build *build, const char *path, size_t path_size, struct ns_perms *perms);
+int ns_build_set_perms(struct ns_build *build, const char *path, size_t path_size,
+                       struct ns_perms *perms);
 
 /* Remove an entry with all below it. The root can't be removed (-EINVAL). 0, -ENOENT, -ENOMEM. */
 int ns_build_remove(struct ns_build *build, const char *path, size_t path_size);

@@ -196,8 +196,8 @@ int ns_trie_remove(struct ns_build *build, struct ns_place place, const char *na
 
 /* ---- what a build replaces ---- */
 
-/* Tags in ns_replaced.blocks, beside NS_SLOT_NODE: a block alone, or with everything below it. */
-enum { NS_REPLACED_TREE = 2, NS_REPLACED_TAGS = NS_REPLACED_TREE };
+/* The tag in ns_replaced.blocks, beside NS_SLOT_NODE, of a block with everything below it. */
+enum { NS_REPLACED_TREE = 2 };
 
 /* Make room for count blocks more, so that remembering them can't fail. 0 or -ENOMEM. */
 int ns_build_reserve(struct ns_build *build, size_t count);

@@ -109,6 +109,30 @@ static void memory_goes_back(void **state)
     free(blocks);
 }
 
+/* Slabs that were full and have got holes are filled before new ones are taken. */
+static void holes_are_filled(void **state)
+{
+    struct block *blocks = calloc(BLOCKS, sizeof(*blocks));
+    size_t held;
+
+    (void)state;
+    seed_begin();
+    assert_non_null(blocks);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        get_block(&blocks[i], 200);
+    held = ns_pool_held(pool);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = round; i < BLOCKS; i += 3)
+            put_block(&blocks[i]);
+        for (unsigned i = round; i < BLOCKS; i += 3)
+            get_block(&blocks[i], 200);
+        assert_int_equal(ns_pool_held(pool), held);
+    }
+    for (unsigned i = 0; i < BLOCKS; i++)
+        put_block(&blocks[i]);
+    free(blocks);
+}
+
 static void what_is_held_is_close_to_what_is_used(void **state)
 {
     struct block *blocks = calloc(BLOCKS * 5, sizeof(*blocks));
@@ -150,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(blocks_do_not_overlap, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_goes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(holes_are_filled, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_held_is_close_to_what_is_used, setup, teardown),
         cmocka_unit_test_setup_teardown(failing_on_demand, setup, teardown),
     };

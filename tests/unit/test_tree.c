@@ -172,6 +172,27 @@ static void a_diff_can_be_stopped(void **state)
     ns_perms_put(perms);
 }
 
+/* Neither build is sealed: what both wrote differs, although its generation is 0 in both. */
+static void a_diff_of_two_builds(void **state)
+{
+    struct ns_perms *perms = some_perms();
+    const struct ns_entry *root = new_tree(perms);
+    struct ns_build one, other;
+    int calls = 10;
+
+    (void)state;
+    ns_build_begin(&one, pool, root, 2);
+    ns_build_begin(&other, pool, root, 3);
+    assert_int_equal(put(&one, "/a", "1"), 0);
+    assert_int_equal(put(&other, "/a", "2"), 0);
+    assert_int_equal(ns_tree_diff(one.root, other.root, stop_at_second, &calls), 0);
+    assert_int_equal(calls, 11);
+    ns_build_abandon(&one);
+    ns_build_abandon(&other);
+    ns_tree_free(root, pool);
+    ns_perms_put(perms);
+}
+
 /* The longest path, as deep as can be: each function that goes down comes back. */
 static void the_deepest_path(void **state)
 {
@@ -454,14 +475,14 @@ static void no_memory_for_a_tree(void **state)
 
 /* ---- what is replaced ---- */
 
-/* The bytes that a batch says it holds are those that freeing it gives back. */
+/* The bytes that a batch says it holds are those that freeing it gives back, in however many steps. */
 static void replaced_bytes_are_exact(void **state)
 {
     struct universe universe;
     struct ns_build build;
     struct model model;
     const struct ns_entry *root;
-    size_t used, bytes;
+    size_t used, limit;
 
     (void)state;
     seed_begin();
@@ -470,21 +491,57 @@ static void replaced_bytes_are_exact(void **state)
     root = new_tree(universe.perms[0]);
     serial = 1;
     for (unsigned round = 0; round < 2000; round++) {
+        limit = 1 + seed_below(20);
         ns_build_begin(&build, pool, root, ++serial);
         for (unsigned i = seed_below(60); i > 0; i--)
             model_build_step(&model, &build, 0);
         ns_build_seal(&build, serial);
         model_seal(&model, serial);
-        used = ns_pool_used(pool);
-        bytes = build.replaced.bytes;
-        ns_replaced_free(&build.replaced, pool);
-        assert_int_equal(used - ns_pool_used(pool), bytes);
+        used = ns_pool_used(pool) - build.replaced.bytes;
+        ns_pool_fail_after(pool, seed_below(3)); /* freeing works without memory, too */
+        while (!ns_replaced_free_some(&build.replaced, pool, limit))
+            assert_int_equal(ns_pool_used(pool) - build.replaced.bytes, used);
+        ns_pool_fail_after(pool, 0);
+        assert_int_equal(ns_pool_used(pool), used);
+        assert_int_equal(build.replaced.bytes, 0);
         root = build.root;
     }
     model_expect(&model, root);
     ns_tree_free(root, pool);
     model_free(&model);
     universe_free(&universe);
+}
+
+/* A removed subtree of many names is freed in steps that are not larger than asked for. */
+static void a_large_subtree_is_freed_in_steps(void **state)
+{
+    struct ns_perms *perms = some_perms();
+    struct ns_build build;
+    const struct ns_entry *root;
+    size_t used, steps = 1;
+    char path[32];
+
+    (void)state;
+    ns_build_begin(&build, pool, new_tree(perms), 2);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(path, sizeof(path), "/a/%u/%u", i / 10, i);
+        assert_int_equal(put(&build, path, "value"), 0);
+    }
+    root = publish(&build);
+    ns_build_begin(&build, pool, root, 3);
+    assert_int_equal(ns_build_remove(&build, "/a", 2), 0);
+    ns_build_seal(&build, 3);
+    assert_true(build.replaced.count < 5);
+    used = ns_pool_used(pool);
+    while (!ns_replaced_free_some(&build.replaced, pool, 10)) {
+        assert_true(used - ns_pool_used(pool) <= 10 * 200);
+        used = ns_pool_used(pool);
+        steps++;
+    }
+    assert_true(steps > 1100 / 10);
+    assert_int_equal(ns_tree_count(build.root), 1);
+    ns_tree_free(build.root, pool);
+    ns_perms_put(perms);
 }
 
 /* ---- the checker itself ---- */
@@ -540,6 +597,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(generations_tell_values_from_children, setup, teardown),
         cmocka_unit_test_setup_teardown(nearest_and_neighbours, setup, teardown),
         cmocka_unit_test_setup_teardown(a_diff_can_be_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_diff_of_two_builds, setup, teardown),
         cmocka_unit_test_setup_teardown(the_deepest_path, setup, teardown),
         cmocka_unit_test_setup_teardown(the_deepest_trie, setup, teardown),
         cmocka_unit_test_setup_teardown(random_history_of_few_names, setup, teardown),
@@ -547,6 +605,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_allocation_fails_once, setup, teardown),
         cmocka_unit_test_setup_teardown(no_memory_for_a_tree, setup, teardown),
         cmocka_unit_test_setup_teardown(replaced_bytes_are_exact, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_subtree_is_freed_in_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(check_finds_what_is_broken, setup, teardown),
     };
 

@@ -71,13 +71,14 @@ static void random_names(struct names *names, unsigned count)
 /* A root with these children, put in at random order. */
 static const struct ns_entry *tree_of(const struct names *names)
 {
-    unsigned order[NAMES_MAX];
+    unsigned order[NAMES_MAX] = {0};
     struct ns_build build;
     char path[NAME_MAX_TESTED + 2];
 
     for (unsigned i = 0; i < names->count; i++) {
         unsigned j = seed_below(i + 1);
 
+        order[i] = i;
         order[i] = order[j];
         order[j] = i;
     }

@@ -73,10 +73,11 @@ static inline int universe_compare(const void *a, const void *b)
 
 static inline void universe_add_one(struct universe *universe, const char *path, size_t size)
 {
-    universe->paths = realloc(universe->paths, (universe->count + 1) * sizeof(*universe->paths));
-    assert_non_null(universe->paths);
-    universe->paths[universe->count].path = strndup(path, size);
-    universe->paths[universe->count++].size = size;
+    struct universe_path *paths = realloc(universe->paths, (universe->count + 1) * sizeof(*paths));
+
+    assert_non_null(paths);
+    paths[universe->count++] = (struct universe_path){.path = strndup(path, size), .size = size};
+    universe->paths = paths;
 }
 
 /* A path and all above it. */
@@ -143,7 +144,7 @@ static inline size_t universe_name(char *name, unsigned size_max)
 
 static inline void universe_new(struct universe *universe, unsigned paths)
 {
-    char path[NS_PATH_MAX + 1];
+    char path[NS_PATH_MAX + 1] = "";
 
     *universe = (struct universe){0};
     universe_add_one(universe, "/", 1);
