@@ -163,8 +163,8 @@ static uint16_t transmit(uint16_t port, uint16_t queue, struct rte_mbuf **packet
 /* Interposed: net_null says that it tells no packet types, but with this plugin it does, as a NIC would. */
 int rte_eth_dev_get_supported_ptypes(uint16_t port, uint32_t mask, uint32_t *types, int count)
 {
-    static const uint32_t all[] = {RTE_PTYPE_L2_ETHER, RTE_PTYPE_L3_IPV4, RTE_PTYPE_L3_IPV6, RTE_PTYPE_L4_TCP,
-                                   RTE_PTYPE_L4_UDP};
+    static const uint32_t all[] = {RTE_PTYPE_L2_ETHER, RTE_PTYPE_L3_IPV4, RTE_PTYPE_L3_IPV4_EXT, RTE_PTYPE_L3_IPV6,
+                                   RTE_PTYPE_L3_IPV6_EXT, RTE_PTYPE_L4_TCP, RTE_PTYPE_L4_UDP};
     int found = 0;
 
     (void)port;
