@@ -267,6 +267,8 @@ int ns_client_receive(struct ns_client *client, const char **data, size_t *size)
     struct ns_wire_header header;
     int got, error;
 
+    if (client->lost)
+        return -EPIPE;
     if (client->sent == client->received)
         return -EINVAL; /* nothing was asked */
     error = flush(client);
@@ -274,7 +276,7 @@ int ns_client_receive(struct ns_client *client, const char **data, size_t *size)
         return error;
     while ((got = take_message(client, &header)) != 1) {
         if (got == 0)
-            got = client->lost ? -EPIPE : take_in(client, 0);
+            got = take_in(client, 0);
         if (got < 0)
             return got;
     }
@@ -294,6 +296,8 @@ static int call_pieces(struct ns_client *client, uint32_t type, uint32_t tx, con
 {
     int error;
 
+    if (client->lost)
+        return -EPIPE;
     if (client->sent != client->received)
         return -EBUSY;
     error = send_pieces(client, type, tx, pieces, count);
@@ -467,8 +471,6 @@ static int wait_for_bytes(struct ns_client *client, int64_t deadline)
     int64_t left = deadline < 0 ? -1 : deadline - now_ms();
     int error;
 
-    if (client->lost)
-        return -EPIPE;
     if (deadline >= 0 && left < 0)
         left = 0;
     if (poll(&readable, 1, (int)left) < 0 && errno != EINTR)
@@ -485,6 +487,8 @@ int ns_client_event(struct ns_client *client, int timeout_ms, const char **path,
     struct ns_wire_header header;
     int got;
 
+    if (client->lost)
+        return -EPIPE;
     if (client->sent != client->received)
         return -EBUSY; /* replies have to be taken first */
     while (STAILQ_EMPTY(&client->events)) {

@@ -144,6 +144,7 @@ struct ns_server {
     TAILQ_HEAD(ns_ready, ns_connection) ready;
     unsigned unprivileged, unprivileged_max; /* connections */
     unsigned txns_max, watches_max;
+    uid_t own_uid;
     bool has_group;
     gid_t group;
     char *path, *lock_path;

@@ -224,7 +224,7 @@ static int identify(const struct ns_server *server, int fd, struct ns_identity *
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
         return -errno;
     *who = (struct ns_identity){ .uid = peer.uid, .gid = peer.gid, .pid = (uint32_t)peer.pid };
-    who->privileged = peer.uid == 0 || peer.uid == geteuid() ||
+    who->privileged = peer.uid == 0 || peer.uid == server->own_uid ||
                       (server->has_group && peer.gid == server->group);
     groups = peer_groups(fd, &count);
     for (size_t i = 0; i < count; i++) {
@@ -379,6 +379,7 @@ static struct ns_server *new_server(struct ns_store *store, struct ns_loop *loop
     server->loop = loop;
     server->io = (struct ns_io){ .fd = -1, .fn = accept_clients };
     server->lock_fd = -1;
+    server->own_uid = geteuid();
     server->flush.fn = flush;
     server->accept.fn = resume_accepting;
     server->unprivileged_max = (unsigned)(files.rlim_cur < 65536 ? files.rlim_cur : 65536) / 2;
