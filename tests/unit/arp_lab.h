@@ -119,4 +119,38 @@ static inline void lab_port(struct lab *lab, const char *name, unsigned id)
     assert_done(stack(lab, text, up, mac));
 }
 
+/* ---- computed names ---- */
+
+struct lab_asked {
+    struct ns_query query; /* first */
+    int error;
+    char data[1024];
+    size_t size;
+};
+
+static inline void lab_answered(struct ns_query *query, int error, const void *data, size_t size)
+{
+    struct lab_asked *asked = (struct lab_asked *)query;
+
+    asked->error = error;
+    asked->size = size;
+    assert_true(size < sizeof(asked->data));
+    memcpy(asked->data, data, size);
+    asked->data[size] = 0;
+    for (size_t i = 0; i + 1 < size; i++)
+        if (asked->data[i] == 0)
+            asked->data[i] = ' ';
+}
+
+/* What a computed name answers: its value, or its children with spaces between, or the error's text. */
+static inline const char *ask(struct lab *lab, const char *path, bool list)
+{
+    static struct lab_asked asked;
+    struct ns_mount *mount = ns_mount_find(lab->store, path, strlen(path));
+
+    asked.query = (struct ns_query){.store = lab->store, .path = path, .who = &lab_user, .answer = lab_answered};
+    (list ? mount->ops->list : mount->ops->read)(mount, &asked.query);
+    return asked.error == 0 ? asked.data : strerror(-asked.error);
+}
+
 #endif

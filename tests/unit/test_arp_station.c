@@ -391,53 +391,22 @@ static void other_changes_flush_nothing(void **state)
 
 /* ---- computed names ---- */
 
-struct asked {
-    struct ns_query query; /* first */
-    int error;
-    char data[1024];
-    size_t size;
-};
-
-static void answered(struct ns_query *query, int error, const void *data, size_t size)
-{
-    struct asked *asked = (struct asked *)query;
-
-    asked->error = error;
-    asked->size = size;
-    assert_true(size < sizeof(asked->data));
-    memcpy(asked->data, data, size);
-    asked->data[size] = 0;
-    for (size_t i = 0; i + 1 < size; i++)
-        if (asked->data[i] == 0)
-            asked->data[i] = ' ';
-}
-
-static const char *ask(const char *path, bool list)
-{
-    static struct asked asked;
-    struct ns_mount *mount = ns_mount_find(lab->store, path, strlen(path));
-
-    asked.query = (struct ns_query){.store = lab->store, .path = path, .who = &lab_user, .answer = answered};
-    (list ? mount->ops->list : mount->ops->read)(mount, &asked.query);
-    return asked.error == 0 ? asked.data : strerror(-asked.error);
-}
-
 static void counters_are_names(void **state)
 {
     (void)state;
     assert_int_equal(seen(&mac_a, 0), 0);
     assert_int_equal(seen(&mac_a, 1), 0);
-    assert_string_equal(ask("/stats/stations", true), "aged entries flushed learned moved refused");
-    assert_string_equal(ask("/stats/stations/refused", true), "address full static");
-    assert_string_equal(ask("/stats/stations/learned", true), "");
-    assert_string_equal(ask("/stats/stations/moved", false), "1");
-    assert_string_equal(ask("/stats/stations/entries", false), "1");
-    assert_string_equal(ask("/stats/stations/refused/full", false), "0");
-    assert_string_equal(ask("/stats/stations", false), "");
-    assert_string_equal(ask("/stats/stations/refused", false), "");
-    assert_string_equal(ask("/stats/stations/none", false), strerror(ENOENT));
-    assert_string_equal(ask("/stats/stations/none", true), strerror(ENOENT));
-    assert_string_equal(ask("/stats/stations/refuse", true), strerror(ENOENT));
+    assert_string_equal(ask(lab, "/stats/stations", true), "aged entries flushed learned moved refused");
+    assert_string_equal(ask(lab, "/stats/stations/refused", true), "address full static");
+    assert_string_equal(ask(lab, "/stats/stations/learned", true), "");
+    assert_string_equal(ask(lab, "/stats/stations/moved", false), "1");
+    assert_string_equal(ask(lab, "/stats/stations/entries", false), "1");
+    assert_string_equal(ask(lab, "/stats/stations/refused/full", false), "0");
+    assert_string_equal(ask(lab, "/stats/stations", false), "");
+    assert_string_equal(ask(lab, "/stats/stations/refused", false), "");
+    assert_string_equal(ask(lab, "/stats/stations/none", false), strerror(ENOENT));
+    assert_string_equal(ask(lab, "/stats/stations/none", true), strerror(ENOENT));
+    assert_string_equal(ask(lab, "/stats/stations/refuse", true), strerror(ENOENT));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
