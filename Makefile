@@ -133,7 +133,7 @@ below_flows    := flows arp nameserv
 folder_of       = $(firstword $(foreach folder,$(FOLDERS),$(if $(wildcard $(folder)/$(1).c),$(folder))))
 libs_of         = $(or $(patsubst %,$(B)/lib%.a,$(below_$(call folder_of,$(1)))),$(LIBS))
 $(B)/tests/test_%: $(O)/tests/unit/test_%.o $$(call libs_of,$$*)
-	$(call link,$(LDLIBS) -lcmocka)
+	$(call link,$(LDLIBS) -lrte_net_ring -lcmocka)
 $(B)/tests/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(LIBS)
 	$(call link,$(LDLIBS))
 $(B)/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBS)

@@ -155,7 +155,8 @@ static void bridge_unicast(struct worker *worker, const struct port_view *view,
     if (record == NULL || record->kind == ADJACENCY_BRIDGE_FLOOD) {
         bridge_flood(worker, mbuf, view->bridge, mbuf->port);
     } else if (record->kind != ADJACENCY_BRIDGED) {
-        drop(worker, mbuf, DROP_PORT_DOWN); /* it is known where the station is, but not reachable */
+        drop(worker, mbuf,
+             DROP_PORT_DOWN); /* it is known where the station is, but not reachable */
     } else if (record->port == mbuf->port) {
         drop(worker, mbuf, DROP_SAME_PORT);
     } else {

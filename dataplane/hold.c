@@ -25,8 +25,7 @@ enum {
     SLICE = 64,         /* queues looked at in one round */
     RELEASE_BURSTS = 4, /* of a queue in one round */
     ANSWERED = 4,
-    TRY_FIRST_US =
-        20, /* an anchor is made in a few microseconds, and its notice may be no adjacency's */
+    TRY_FIRST_US = 20, /* notices come sooner; this is for what has none */
     TRY_MOST_US = 10000,
     ASK_FIRST_US = 2000,
     ASK_MOST_US = 1000000,
@@ -50,6 +49,7 @@ struct hold_queue {
     uint32_t position;       /* in hold->active */
     uint64_t try_at, ask_at; /* TSC */
     uint32_t try_us, ask_us;
+    uint32_t routes;               /* hold->routes when it last tried */
     struct request ask;            /* what its first packet waits for */
     rte_be32_t answered[ANSWERED]; /* sources that were sent an ICMP error, newest first */
 };
@@ -58,6 +58,7 @@ struct hold {
     struct held *packets;
     uint32_t free_packet, free_queue;
     uint32_t cursor; /* in active */
+    uint32_t routes; /* notices for routes: a prefix may be there that was missing */
     uint32_t bucket[QUEUES];
     uint32_t active[QUEUES]; /* indices of queues; worker->held_queues of them */
     struct hold_queue queues[QUEUES];
@@ -208,6 +209,7 @@ static void queue_ask(struct worker *worker, struct hold_queue *queue)
 static void queue_wait(struct worker *worker, struct hold_queue *queue)
 {
     queue->ready = false;
+    queue->routes = worker->hold->routes;
     queue->try_at = worker->tsc + worker_us(worker, queue->try_us);
     queue->try_us = RTE_MIN(2 * queue->try_us, (uint32_t)TRY_MOST_US);
 }
@@ -332,6 +334,8 @@ void hold_changed(void *arg, struct ns_anchor *anchor, uint32_t flows)
     uint16_t vrf;
 
     (void)flows;
+    if (adjacency_is_route(anchor))
+        worker->hold->routes++;
     if (worker->held_queues == 0 || !adjacency_is_next_hop(anchor))
         return;
     next_hop = adjacency_next_hop(anchor, &vrf);
@@ -449,12 +453,18 @@ static void queue_expire(struct worker *worker, struct hold_queue *queue)
     }
 }
 
+static bool is_due(const struct worker *worker, const struct hold_queue *queue)
+{
+    return queue->ready || worker->tsc >= queue->try_at ||
+           (queue->ask.kind == REQUEST_MISSING && queue->routes != worker->hold->routes);
+}
+
 static unsigned queue_round(struct worker *worker, struct hold_queue *queue)
 {
     unsigned went = 0;
 
     queue_expire(worker, queue);
-    if (queue->count > 0 && (queue->ready || worker->tsc >= queue->try_at))
+    if (queue->count > 0 && is_due(worker, queue))
         went = queue_release(worker, queue);
     if (queue->count == 0)
         queue_free(worker, queue);

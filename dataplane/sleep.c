@@ -7,6 +7,7 @@
  * both sides). So either it sees the work, or it is woken. Packets announce themselves by the interrupts of
  * their ports; where a port has none, it is polled between short naps.
  */
+#define ALLOW_EXPERIMENTAL_API /* rte_eth_dev_conf_get() */
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -32,7 +33,15 @@ static int interrupt_control(struct worker *worker, unsigned port, int operation
     return rte_eth_dev_rx_intr_ctl_q((uint16_t)port, 0, worker->interrupt_fd, operation, NULL);
 }
 
-/* A port without interrupts refuses, and is polled between naps. A device that is gone has taken its
+/* Was it configured for interrupts? Asking any other for them would only fill the log. */
+static bool has_interrupts(unsigned port)
+{
+    struct rte_eth_conf conf;
+
+    return rte_eth_dev_conf_get((uint16_t)port, &conf) == 0 && conf.intr_conf.rxq;
+}
+
+/* A port without interrupts is polled between naps. A device that is gone has taken its
  * descriptor along. */
 void sleep_ports(struct worker *worker, uint32_t mask)
 {
@@ -43,7 +52,7 @@ void sleep_ports(struct worker *worker, uint32_t mask)
             interrupt_control(worker, port, RTE_INTR_EVENT_DEL);
             worker->interrupts &= ~bit;
         }
-        if ((worker->interrupts & bit) == 0 && (mask & bit) != 0 &&
+        if ((worker->interrupts & bit) == 0 && (mask & bit) != 0 && has_interrupts(port) &&
             interrupt_control(worker, port, RTE_INTR_EVENT_ADD) == 0)
             worker->interrupts |= bit;
     }
