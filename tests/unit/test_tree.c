@@ -473,77 +473,6 @@ static void no_memory_for_a_tree(void **state)
     ns_perms_put(perms);
 }
 
-/* ---- what is replaced ---- */
-
-/* The bytes that a batch says it holds are those that freeing it gives back, in however many steps. */
-static void replaced_bytes_are_exact(void **state)
-{
-    struct universe universe;
-    struct ns_build build;
-    struct model model;
-    const struct ns_entry *root;
-    size_t used, limit;
-
-    (void)state;
-    seed_begin();
-    universe_new(&universe, 300);
-    model_new(&model, &universe, 1);
-    root = new_tree(universe.perms[0]);
-    serial = 1;
-    for (unsigned round = 0; round < 2000; round++) {
-        limit = 1 + seed_below(20);
-        ns_build_begin(&build, pool, root, ++serial);
-        for (unsigned i = seed_below(60); i > 0; i--)
-            model_build_step(&model, &build, 0);
-        ns_build_seal(&build, serial);
-        model_seal(&model, serial);
-        used = ns_pool_used(pool) - build.replaced.bytes;
-        ns_pool_fail_after(pool, seed_below(3)); /* freeing works without memory, too */
-        while (!ns_replaced_free_some(&build.replaced, pool, limit))
-            assert_int_equal(ns_pool_used(pool) - build.replaced.bytes, used);
-        ns_pool_fail_after(pool, 0);
-        assert_int_equal(ns_pool_used(pool), used);
-        assert_int_equal(build.replaced.bytes, 0);
-        root = build.root;
-    }
-    model_expect(&model, root);
-    ns_tree_free(root, pool);
-    model_free(&model);
-    universe_free(&universe);
-}
-
-/* A removed subtree of many names is freed in steps that are not larger than asked for. */
-static void a_large_subtree_is_freed_in_steps(void **state)
-{
-    struct ns_perms *perms = some_perms();
-    struct ns_build build;
-    const struct ns_entry *root;
-    size_t used, steps = 1;
-    char path[32];
-
-    (void)state;
-    ns_build_begin(&build, pool, new_tree(perms), 2);
-    for (unsigned i = 0; i < 1000; i++) {
-        snprintf(path, sizeof(path), "/a/%u/%u", i / 10, i);
-        assert_int_equal(put(&build, path, "value"), 0);
-    }
-    root = publish(&build);
-    ns_build_begin(&build, pool, root, 3);
-    assert_int_equal(ns_build_remove(&build, "/a", 2), 0);
-    ns_build_seal(&build, 3);
-    assert_true(build.replaced.count < 5);
-    used = ns_pool_used(pool);
-    while (!ns_replaced_free_some(&build.replaced, pool, 10)) {
-        assert_true(used - ns_pool_used(pool) <= 10 * 200);
-        used = ns_pool_used(pool);
-        steps++;
-    }
-    assert_true(steps > 1100 / 10);
-    assert_int_equal(ns_tree_count(build.root), 1);
-    ns_tree_free(build.root, pool);
-    ns_perms_put(perms);
-}
-
 /* ---- the checker itself ---- */
 
 /* Break a tree in each way that the checker knows, and mend it again. */
@@ -604,8 +533,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(random_history_of_many_names, setup, teardown),
         cmocka_unit_test_setup_teardown(every_allocation_fails_once, setup, teardown),
         cmocka_unit_test_setup_teardown(no_memory_for_a_tree, setup, teardown),
-        cmocka_unit_test_setup_teardown(replaced_bytes_are_exact, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_large_subtree_is_freed_in_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(check_finds_what_is_broken, setup, teardown),
     };
 
