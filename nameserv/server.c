@@ -31,8 +31,8 @@ enum {
     DEFAULT_TXNS = 64,
     DEFAULT_WATCHES = 1024,
     DEFAULT_MODE = 0666,
-    BACKLOG = 128,
-    ACCEPTED_A_ROUND = 16,
+    BACKLOG = 4096,
+    ACCEPTED_A_ROUND = 64,
 };
 #define ACCEPT_PAUSE UINT64_C(100000000) /* ns */
 #define FLUSH_IDLE (UINT64_MAX / 2)      /* ns: never, but running */
