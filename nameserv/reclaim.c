@@ -98,13 +98,6 @@ static void queue_add(struct ns_batch_queue *queue, struct ns_batch *batch)
     queue->last = &batch->next;
 }
 
-static void queue_pop(struct ns_batch_queue *queue)
-{
-    queue->first = queue->first->next;
-    if (queue->first == NULL)
-        queue->last = &queue->first;
-}
-
 static size_t batch_bytes(const struct ns_batch *batch)
 {
     return sizeof(*batch) + batch->replaced.bytes + batch->replaced.count * sizeof(uintptr_t) +
@@ -122,14 +115,30 @@ void ns_reclaim_add(struct ns_store *store, struct ns_batch *tree, struct ns_bat
     queue_add(&reclaim->objects, objects);
 }
 
-static void batch_free(struct ns_store *store, struct ns_batch *batch)
+/* Free at most `budget` blocks, and count it down. True when nothing is left and the batch is gone. */
+static bool batch_free_some(struct ns_store *store, struct ns_batch *batch, size_t *budget)
 {
-    store->reclaim.waiting_bytes -= batch_bytes(batch);
-    for (size_t i = 0; i < batch->retired.count; i++)
-        batch->retired.items[i].free_fn(batch->retired.items[i].object);
-    free(batch->retired.items);
-    ns_replaced_free(&batch->replaced, store->pool);
-    free(batch);
+    size_t *waiting = &store->reclaim.waiting_bytes;
+    size_t before = batch->replaced.count;
+    bool done;
+
+    *waiting -= batch_bytes(batch);
+    while (batch->retired.count > 0 && *budget > 0) {
+        const struct ns_retired *item = &batch->retired.items[--batch->retired.count];
+
+        item->free_fn(item->object);
+        --*budget;
+    }
+    done = ns_replaced_free_some(&batch->replaced, store->pool, *budget) && batch->retired.count == 0;
+    before -= batch->replaced.count;
+    *budget -= before < *budget ? before : *budget; /* a removed tree counts more blocks than it stood for */
+    if (done) {
+        free(batch->retired.items);
+        free(batch);
+    } else {
+        *waiting += batch_bytes(batch);
+    }
+    return done;
 }
 
 /* A snapshot older than the commit still sees what the commit replaced. */
@@ -138,23 +147,25 @@ static bool is_pinned(const struct ns_store *store, const struct ns_batch *batch
     return store->oldest != NULL && store->oldest->base_number < batch->number;
 }
 
-bool ns_reclaim_run(struct ns_store *store, unsigned limit)
+bool ns_reclaim_run(struct ns_store *store, size_t budget)
 {
     struct ns_reclaim *reclaim = &store->reclaim;
-    struct ns_batch *batch;
-    unsigned done = 0;
+    struct ns_batch_queue *const queues[] = {&reclaim->objects, &reclaim->trees};
 
-    while (done < limit && (batch = reclaim->objects.first) != NULL &&
-           ns_reclaim_over(reclaim, batch->ticket)) {
-        queue_pop(&reclaim->objects);
-        batch_free(store, batch);
-        done++;
+    for (int i = 0; i < 2; i++) {
+        struct ns_batch *batch;
+
+        while (budget > 0 && (batch = queues[i]->first) != NULL && ns_reclaim_over(reclaim, batch->ticket) &&
+               !(queues[i] == &reclaim->trees && is_pinned(store, batch))) {
+            struct ns_batch *next = batch->next;
+
+            if (!batch_free_some(store, batch, &budget))
+                break;
+            queues[i]->first = next;
+            if (next == NULL)
+                queues[i]->last = &queues[i]->first;
+            budget -= budget > 0; /* an empty batch costs something, too */
+        }
     }
-    while (done < limit && (batch = reclaim->trees.first) != NULL &&
-           ns_reclaim_over(reclaim, batch->ticket) && !is_pinned(store, batch)) {
-        queue_pop(&reclaim->trees);
-        batch_free(store, batch);
-        done++;
-    }
-    return done == limit;
+    return budget == 0;
 }

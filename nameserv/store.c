@@ -123,7 +123,7 @@ struct ns_subscriber *ns_store_subscriber(struct ns_store *store, unsigned lcore
 
 /* ---- housekeeping ---- */
 
-enum { BATCHES_PER_ROUND = 64, ANCHORS_PER_ROUND = 8 };
+enum { BLOCKS_PER_ROUND = 2048, ANCHORS_PER_ROUND = 8 };
 
 static bool something_waits(const struct ns_store *store)
 {
@@ -138,7 +138,7 @@ static bool something_waits(const struct ns_store *store)
 bool ns_store_housekeep(struct ns_store *store)
 {
     struct ns_reclaim *reclaim = &store->reclaim;
-    bool more = ns_reclaim_run(store, BATCHES_PER_ROUND);
+    bool more = ns_reclaim_run(store, BLOCKS_PER_ROUND);
 
     more |= ns_anchors_sweep(store, ANCHORS_PER_ROUND);
     if (something_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1))
@@ -160,7 +160,7 @@ void ns_store_drain(struct ns_store *store)
         while (!ns_reclaim_over(reclaim, ticket))
             sched_yield();
         ns_rcu_online();
-        while (ns_reclaim_run(store, BATCHES_PER_ROUND))
+        while (ns_reclaim_run(store, BLOCKS_PER_ROUND))
             ;
     }
 }

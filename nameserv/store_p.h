@@ -72,8 +72,8 @@ bool ns_reclaim_over(const struct ns_reclaim *reclaim, uint64_t ticket);
  * published so that nothing can fail afterwards. */
 void ns_reclaim_add(struct ns_store *store, struct ns_batch *tree, struct ns_batch *objects);
 
-/* Free what can be freed, at most about `limit` batches. Returns true if more could be freed at once. */
-bool ns_reclaim_run(struct ns_store *store, unsigned limit);
+/* Free what can be freed, at most about `budget` blocks. Returns true if more could be freed at once. */
+bool ns_reclaim_run(struct ns_store *store, size_t budget);
 
 /* ---- the store ---- */
 

@@ -370,6 +370,7 @@ static int look(struct ns_txn *txn, const char *path, unsigned what, const struc
     const struct ns_entry *entry;
     int rc = check_path(txn, path, size);
 
+    *found = NULL;
     if (rc != 0)
         return rc;
     entry = ns_tree_nearest(txn->build.root, path, size, &existing);
