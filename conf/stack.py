@@ -44,11 +44,6 @@ class Statistics(dict):
     def number(self, name):
         return int(self.get(name, 0))
 
-    def sum(self, part, name):
-        """Of PART/*/NAME, as of all lcores or ports."""
-        return sum(int(value) for path, value in self.items()
-                   if path.startswith(f"{part}/") and path.split("/", 2)[2:] == [name])
-
 
 def stats():
     def flat(tree, prefix):
@@ -135,6 +130,7 @@ class Stack:
         return self.daemon.poll() is None
 
     def __exit__(self, *_):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C leaves nothing behind
         if self.daemon and self.running():
             self.daemon.terminate()
             try:
