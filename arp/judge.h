@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the mounts of this folder share in judging a changed name: its parts, its value, and how to
- * refuse it. Private to arp/.
+ * What mounts share in judging a changed name: its parts, its value, and how to
+ * refuse it. For the mounts of arp/ and of flows/ above it.
  *
  * Thread safety: the control core only, inside ops->check.
  */

@@ -2,9 +2,9 @@
 /*
  * The mount /flow: judges names and values, and makes the classifier of each commit.
  *
- * A commit parses only the definitions that it changes; the others' pointers are copied. A definition is
- * never edited: a changed one is a new object, and the old one goes after the grace period. Each object
- * keeps the anchor of its name pinned as long as it lives.
+ * A commit parses only the definitions that it changes; the others' pointers are copied. A
+ * definition is never edited: a changed one is a new object, and the old one goes after the grace
+ * period. Each object keeps the anchor of its name pinned as long as it lives.
  */
 #include "flows/definition.h"
 
@@ -19,7 +19,8 @@
 
 enum { NAME_MAX_SIZE = sizeof(((struct definition *)0)->name) - 1 };
 
-/* A name that a commit concerns, with its definition before and after; NULL: none, or incomplete. */
+/* A name that a commit concerns, with its definition before and after; NULL: none, or incomplete.
+ * */
 struct changed_definition {
     char name[NAME_MAX_SIZE + 1];
     const struct definition *before;
@@ -59,7 +60,8 @@ static inline bool in_range(rte_be16_t port, uint16_t low, uint16_t high)
 
 static inline bool matches(const struct definition_match *match, const union flow_key *key)
 {
-    return (key->src & match->src_mask) == match->src && (key->dst & match->dst_mask) == match->dst &&
+    return (key->src & match->src_mask) == match->src &&
+           (key->dst & match->dst_mask) == match->dst &&
            (match->any_proto || match->proto == key->proto) &&
            in_range(key->sport, match->sport_low, match->sport_high) &&
            in_range(key->dport, match->dport_low, match->dport_high) &&
@@ -93,7 +95,8 @@ static int judge_match(struct judge *judge, struct links_mount *links, char *why
     return definition_parse_match(links, judge->value, judge->size, &match, why, why_size);
 }
 
-static int judge_priority(struct judge *judge, struct links_mount *links, char *why, size_t why_size)
+static int judge_priority(struct judge *judge, struct links_mount *links, char *why,
+                          size_t why_size)
 {
     int32_t priority;
 
@@ -130,10 +133,13 @@ static int judge_part(struct judge *judge, struct links_mount *links)
                 return 0;
             return judge_refuse(judge, EINVAL, "%s", why);
         }
-    return judge_refuse(judge, EINVAL, "a flow definition has no such name; match, priority and action are its names");
+    return judge_refuse(
+        judge, EINVAL,
+        "a flow definition has no such name; match, priority and action are its names");
 }
 
-static int definitions_check(struct ns_mount *mount, struct ns_commit *commit, const struct ns_change *change)
+static int definitions_check(struct ns_mount *mount, struct ns_commit *commit,
+                             const struct ns_change *change)
 {
     struct judge judge;
 
@@ -145,7 +151,8 @@ static int definitions_check(struct ns_mount *mount, struct ns_commit *commit, c
     if (judge.depth > 1)
         return judge_part(&judge, ((struct definitions *)mount)->links);
     if (judge.part[0].size > NAME_MAX_SIZE)
-        return judge_refuse(&judge, EINVAL, "the name of a flow definition has at most %d bytes; this has %zu",
+        return judge_refuse(&judge, EINVAL,
+                            "the name of a flow definition has at most %d bytes; this has %zu",
                             NAME_MAX_SIZE, judge.part[0].size);
     return judge_directory(&judge);
 }
@@ -165,8 +172,8 @@ static void definition_free(struct definition *definition)
 }
 
 /* Values have been judged, so what can fail is memory only. */
-static int fill(struct definitions *definitions, const struct ns_entry *entry, const struct ns_entry *match,
-                struct definition *definition)
+static int fill(struct definitions *definitions, const struct ns_entry *entry,
+                const struct ns_entry *match, struct definition *definition)
 {
     const struct ns_entry *priority = ns_entry_child(entry, "priority", 8);
     const struct ns_entry *action = ns_entry_child(entry, "action", 6);
@@ -174,15 +181,16 @@ static int fill(struct definitions *definitions, const struct ns_entry *entry, c
                                     &definition->match, NULL, 0);
 
     if (rc == 0 && priority != NULL)
-        rc = definition_parse_priority(ns_entry_value(priority), priority->value_size, &definition->priority,
-                                       NULL, 0);
+        rc = definition_parse_priority(ns_entry_value(priority), priority->value_size,
+                                       &definition->priority, NULL, 0);
     if (rc == 0 && action != NULL)
-        rc = definition_parse_action(ns_entry_value(action), action->value_size, &definition->action,
-                                     &definition->via, NULL, 0);
+        rc = definition_parse_action(ns_entry_value(action), action->value_size,
+                                     &definition->action, &definition->via, NULL, 0);
     return rc;
 }
 
-/* The definition of that name in the version; *made is NULL if there is none or it is incomplete. */
+/* The definition of that name in the version; *made is NULL if there is none or it is incomplete.
+ * */
 static int make(struct definitions *definitions, const struct ns_version *version, const char *name,
                 struct definition **made)
 {
@@ -214,8 +222,9 @@ static int make(struct definitions *definitions, const struct ns_version *versio
 
 static bool same_match(const struct definition_match *a, const struct definition_match *b)
 {
-    return a->src == b->src && a->src_mask == b->src_mask && a->dst == b->dst && a->dst_mask == b->dst_mask &&
-           a->sport_low == b->sport_low && a->sport_high == b->sport_high && a->dport_low == b->dport_low &&
+    return a->src == b->src && a->src_mask == b->src_mask && a->dst == b->dst &&
+           a->dst_mask == b->dst_mask && a->sport_low == b->sport_low &&
+           a->sport_high == b->sport_high && a->dport_low == b->dport_low &&
            a->dport_high == b->dport_high && a->iface == b->iface && a->proto == b->proto &&
            a->any_proto == b->any_proto;
 }
@@ -235,10 +244,12 @@ static int compare_name(const void *name, const void *changed)
 
 static int compare_changed(const void *a, const void *b)
 {
-    return strcmp(((const struct changed_definition *)a)->name, ((const struct changed_definition *)b)->name);
+    return strcmp(((const struct changed_definition *)a)->name,
+                  ((const struct changed_definition *)b)->name);
 }
 
-/* Collect the names, once each: changes come in order of paths, so those below a name stand together. */
+/* Collect the names, once each: changes come in order of paths, so those below a name stand
+ * together. */
 static int collect(struct definitions *definitions, const struct ns_change *changes, size_t count)
 {
     struct changed_definition *changed = calloc(count + 1, sizeof(*changed));
@@ -265,8 +276,8 @@ static int collect(struct definitions *definitions, const struct ns_change *chan
 
 static struct changed_definition *find_changed(struct definitions *definitions, const char *name)
 {
-    return bsearch(name, definitions->changed, definitions->changed_count, sizeof(*definitions->changed),
-                   compare_name);
+    return bsearch(name, definitions->changed, definitions->changed_count,
+                   sizeof(*definitions->changed), compare_name);
 }
 
 static int touch_changed(struct ns_commit *commit, const struct changed_definition *changed)
@@ -282,7 +293,8 @@ static int touch_changed(struct ns_commit *commit, const struct changed_definiti
 }
 
 /* Make what the name holds now; tell its flows, and, if other flows may be concerned, all. */
-static int renew(struct definitions *definitions, struct ns_commit *commit, struct changed_definition *changed)
+static int renew(struct definitions *definitions, struct ns_commit *commit,
+                 struct changed_definition *changed)
 {
     const struct definition *before = changed->before;
     int rc = make(definitions, ns_commit_version(commit), changed->name, &changed->now);
@@ -311,7 +323,8 @@ static int compare_order(const struct definition *a, const struct definition *b)
 
 static int compare_items(const void *a, const void *b)
 {
-    return compare_order(*(const struct definition *const *)a, *(const struct definition *const *)b);
+    return compare_order(*(const struct definition *const *)a,
+                         *(const struct definition *const *)b);
 }
 
 /* Those of the classifier that stay, in order, and those that are new, sorted, become one. */
@@ -339,9 +352,10 @@ static int compile(struct definitions *definitions)
 {
     size_t count = definitions->changed_count, fresh_count = 0, gone = 0;
     const struct definition **fresh = calloc(count + 1, sizeof(*fresh));
-    struct retired_definitions *retired = calloc(1, sizeof(*retired) + count * sizeof(retired->items[0]));
-    struct classifier *pending =
-        calloc(1, sizeof(*pending) + (definitions->current->count + count) * sizeof(pending->items[0]));
+    struct retired_definitions *retired =
+        calloc(1, sizeof(*retired) + count * sizeof(retired->items[0]));
+    struct classifier *pending = calloc(
+        1, sizeof(*pending) + (definitions->current->count + count) * sizeof(pending->items[0]));
 
     definitions->retired = retired;
     definitions->pending = pending;
@@ -418,7 +432,8 @@ static int prepare(struct definitions *definitions, struct ns_commit *commit)
     int rc = collect(definitions, changes, count);
 
     for (size_t i = 0; rc == 0 && i < definitions->current->count; i++) {
-        struct changed_definition *changed = find_changed(definitions, definitions->current->items[i]->name);
+        struct changed_definition *changed =
+            find_changed(definitions, definitions->current->items[i]->name);
 
         if (changed != NULL)
             changed->before = definitions->current->items[i];

@@ -13,6 +13,7 @@ struct classifier {
 };
 
 /* The text of /flow/NAME/priority. 0, or -EINVAL with a sentence. */
-int definition_parse_priority(const char *text, size_t size, int32_t *priority, char *why, size_t why_size);
+int definition_parse_priority(const char *text, size_t size, int32_t *priority, char *why,
+                              size_t why_size);
 
 #endif

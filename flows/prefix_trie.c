@@ -4,6 +4,7 @@
  */
 #include "flows/prefix_trie.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,8 @@ enum {
     PATH_MAX_NODES = KEY_BITS + 2,
 };
 
-/* word: the key in the upper 48 bits (those beyond `bits` are 0), then a byte that says whether there is
- * a route, then `bits`. Keys of look-ups have the lower 16 bits 0. */
+/* word: the key in the upper 48 bits (those beyond `bits` are 0), then a byte that says whether
+ * there is a route, then `bits`. Keys of look-ups have the lower 16 bits 0. */
 struct prefix_node {
     uint64_t word;
     struct prefix_node *child[2]; /* by the bit after the node's own */
@@ -71,7 +72,8 @@ static unsigned key_common(uint64_t a, uint64_t b, unsigned limit)
 
 /* ---- reading ---- */
 
-const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t vrf, rte_be32_t address)
+const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t vrf,
+                                       rte_be32_t address)
 {
     uint64_t key = key_of(vrf, address);
     const struct route *best = NULL;
@@ -89,8 +91,8 @@ const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t 
 }
 
 /* The route at `bits` bits of key in *exact, the next shorter one that covers it in *cover. */
-static void find(const struct prefix_trie *trie, uint64_t key, unsigned bits, const struct route **exact,
-                 const struct route **cover)
+static void find(const struct prefix_trie *trie, uint64_t key, unsigned bits,
+                 const struct route **exact, const struct route **cover)
 {
     const struct prefix_node *node = trie->root;
 
@@ -100,12 +102,13 @@ static void find(const struct prefix_trie *trie, uint64_t key, unsigned bits, co
             *cover = node->route;
         node = node->child[key_bit(key, node_bits(node))];
     }
-    if (node != NULL && node_bits(node) == bits && key_agrees(key, node->word, bits) && node_routed(node))
+    if (node != NULL && node_bits(node) == bits && key_agrees(key, node->word, bits) &&
+        node_routed(node))
         *exact = node->route;
 }
 
-const struct route *prefix_trie_exact(const struct prefix_trie *trie, uint16_t vrf, rte_be32_t prefix,
-                                      uint8_t length)
+const struct route *prefix_trie_exact(const struct prefix_trie *trie, uint16_t vrf,
+                                      rte_be32_t prefix, uint8_t length)
 {
     const struct route *exact, *cover;
 
@@ -113,8 +116,8 @@ const struct route *prefix_trie_exact(const struct prefix_trie *trie, uint16_t v
     return exact;
 }
 
-const struct route *prefix_trie_cover(const struct prefix_trie *trie, uint16_t vrf, rte_be32_t prefix,
-                                      uint8_t length)
+const struct route *prefix_trie_cover(const struct prefix_trie *trie, uint16_t vrf,
+                                      rte_be32_t prefix, uint8_t length)
 {
     const struct route *exact, *cover;
 
@@ -123,7 +126,8 @@ const struct route *prefix_trie_cover(const struct prefix_trie *trie, uint16_t v
 }
 
 /* Recursion here and below is bounded by the key: each level has more bits. */
-static int each(const struct prefix_node *node, int (*fn)(const struct route *route, void *arg), void *arg)
+static int each(const struct prefix_node *node, int (*fn)(const struct route *route, void *arg),
+                void *arg)
 {
     int answer = 0;
 
@@ -136,8 +140,8 @@ static int each(const struct prefix_node *node, int (*fn)(const struct route *ro
     return answer;
 }
 
-int prefix_trie_each(const struct prefix_trie *trie, int (*fn)(const struct route *route, void *arg),
-                     void *arg)
+int prefix_trie_each(const struct prefix_trie *trie,
+                     int (*fn)(const struct route *route, void *arg), void *arg)
 {
     return each(trie->root, fn, arg);
 }
@@ -248,16 +252,16 @@ static int own(struct prefix_build *build, struct prefix_node **slot)
 
 /* ---- changes ---- */
 
-void prefix_build_begin(struct prefix_build *build, struct ns_pool *pool, const struct prefix_trie *base,
-                        uint64_t serial)
+void prefix_build_begin(struct prefix_build *build, struct ns_pool *pool,
+                        const struct prefix_trie *base, uint64_t serial)
 {
-    *build = (struct prefix_build){ .pool = pool, .trie = *base, .serial = serial };
+    *build = (struct prefix_build){.pool = pool, .trie = *base, .serial = serial};
 }
 
-/* Go down to where `bits` bits of key are or belong, making the path the build's own. *parent is the slot
- * of the node above, NULL at the top. */
-static int descend(struct prefix_build *build, uint64_t key, unsigned bits, struct prefix_node ***slot,
-                   struct prefix_node ***parent)
+/* Go down to where `bits` bits of key are or belong, making the path the build's own. *parent is
+ * the slot of the node above, NULL at the top. */
+static int descend(struct prefix_build *build, uint64_t key, unsigned bits,
+                   struct prefix_node ***slot, struct prefix_node ***parent)
 {
     *parent = NULL;
     *slot = &build->trie.root;
@@ -275,7 +279,8 @@ static int descend(struct prefix_build *build, uint64_t key, unsigned bits, stru
 }
 
 /* The prefix has a node: give it the route. */
-static int set_here(struct prefix_build *build, struct prefix_node **slot, const struct route *route)
+static int set_here(struct prefix_build *build, struct prefix_node **slot,
+                    const struct route *route)
 {
     struct prefix_node *node = *slot, *copy;
 
@@ -293,8 +298,8 @@ static int set_here(struct prefix_build *build, struct prefix_node **slot, const
 }
 
 /* The prefix belongs above or beside what is in the slot, if anything is. */
-static int set_new(struct prefix_build *build, struct prefix_node **slot, uint64_t key, unsigned bits,
-                   const struct route *route)
+static int set_new(struct prefix_build *build, struct prefix_node **slot, uint64_t key,
+                   unsigned bits, const struct route *route)
 {
     struct prefix_node *node = *slot, *leaf = make(build, key, bits, route), *top = leaf;
 
@@ -331,11 +336,13 @@ int prefix_build_set(struct prefix_build *build, uint16_t vrf, const struct rout
     return set_new(build, slot, key, bits, route);
 }
 
-/* Take the route from the node: with two children it stays as a branch, else its child takes its place. */
+/* Take the route from the node: with two children it stays as a branch, else its child takes its
+ * place. */
 static int clear_here(struct prefix_build *build, struct prefix_node **slot)
 {
     struct prefix_node *node = *slot;
 
+    assert(node != NULL);
     if (node->child[0] != NULL && node->child[1] != NULL) {
         struct prefix_node *branch = make_like(build, node, NULL);
 
@@ -360,7 +367,8 @@ int prefix_build_remove(struct prefix_build *build, uint16_t vrf, rte_be32_t pre
         descend(build, key_of(vrf, prefix), VRF_BITS + length, &slot, &parent) < 0 ||
         clear_here(build, slot) < 0)
         return -ENOMEM;
-    if (*slot == NULL && parent != NULL && !node_routed(*parent)) { /* a branch with one child left */
+    if (*slot == NULL && parent != NULL &&
+        !node_routed(*parent)) { /* a branch with one child left */
         above = *parent;
         *parent = above->child[0] != NULL ? above->child[0] : above->child[1];
         drop(build, above);
@@ -382,7 +390,7 @@ void prefix_build_abandon(struct prefix_build *build)
 {
     free_own(build, build->trie.root);
     free(build->replaced.nodes);
-    *build = (struct prefix_build){ 0 };
+    *build = (struct prefix_build){0};
 }
 
 void prefix_replaced_free(struct prefix_replaced *replaced, struct ns_pool *pool)
@@ -390,7 +398,7 @@ void prefix_replaced_free(struct prefix_replaced *replaced, struct ns_pool *pool
     for (size_t i = 0; i < replaced->count; i++)
         ns_pool_put(pool, replaced->nodes[i], node_size(node_routed(replaced->nodes[i])));
     free(replaced->nodes);
-    *replaced = (struct prefix_replaced){ 0 };
+    *replaced = (struct prefix_replaced){0};
 }
 
 static void free_all(struct prefix_node *node, struct ns_pool *pool)
@@ -405,5 +413,5 @@ static void free_all(struct prefix_node *node, struct ns_pool *pool)
 void prefix_trie_free(struct prefix_trie *trie, struct ns_pool *pool)
 {
     free_all(trie->root, pool);
-    *trie = (struct prefix_trie){ 0 };
+    *trie = (struct prefix_trie){0};
 }

@@ -2,28 +2,33 @@
 /*
  * The trie of prefixes behind a routing table: path-compressed, binary, persistent.
  *
- * Private to flows/: route.c, its tests, benches and fuzzers include it; everybody else reads a table
- * through flows/route.h.
+ * Private to flows/: route.c, its tests, benches and fuzzers include it; everybody else reads a
+ * table through flows/route.h.
  *
- * KEY. 48 bits, the VRF before the address, so one trie holds all VRFs and a look-up in one never sees
- * another's prefixes. A node stands for the first `bits` bits of its key; a prefix of length n has
- * 16 + n of them. A node has a route, or two children, or both; a node with neither is not kept, nor one
- * with a single child and no route. So a table of n prefixes has fewer than 2n nodes (56 bytes with a
- * route, 32 without), and a look-up visits at most one node for each length, 33 in one VRF.
+ * KEY. 48 bits, the VRF before the address, so one trie holds all VRFs and a look-up in one never
+ * sees another's prefixes. A node stands for the first `bits` bits of its key; a prefix of length n
+ * has 16 + n of them. A node has a route, or two children, or both; a node with neither is not
+ * kept, nor one with a single child and no route. So a table of n prefixes has fewer than 2n nodes
+ * (56 bytes with a route, 32 without), and a look-up visits at most one node for each length, 33 in
+ * one VRF.
  *
  * VERSIONS. A published trie is never written. A change works on a build that shares with its base
- * what it does not change; nodes made in the build carry its serial as owner and are edited in place,
- * those of the base are copied first and remembered in build->replaced, to be freed together when no
- * reader can see them any more. Serials never repeat, so nothing is unmarked when a build is published.
+ * what it does not change; nodes made in the build carry its serial as owner and are edited in
+ * place, those of the base are copied first and remembered in build->replaced, to be freed together
+ * when no reader can see them any more. Serials never repeat, so nothing is unmarked when a build
+ * is published.
  *
- *      begin(base) -> set, remove, ... -> publish prefix_build_trie(), retire build.replaced
+ *      begin(base) -> set, remove, ... -> publish build.trie, retire build.replaced
  *                                      -> or prefix_build_abandon(): frees what the build made
  *
- * COST at n prefixes: a change copies its path, about log2(n) nodes, once a build; a look-up reads as
- * many. Building 1,000,000 prefixes in one build takes some 0.2 s.
+ * COST at n prefixes: a change copies its path, about log2(n) nodes, once a build; a look-up reads
+ * as many (at 1,000,000 prefixes some 0.3 us with cold caches). Setting 1,000,000 in one build
+ * takes 0.1 s in the order of prefixes, in which a commit's changes nearly come, and 0.8 s in
+ * random order; 75 bytes a prefix.
  *
- * Thread safety: reading functions may be called by any thread on a trie that it keeps alive (an RCU read
- * section); they are wait-free and write nothing. Builds, and freeing, belong to the control core.
+ * Thread safety: reading functions may be called by any thread on a trie that it keeps alive (an
+ * RCU read section); they are wait-free and write nothing. Builds, and freeing, belong to the
+ * control core.
  */
 #ifndef KEDGE_FLOWS_PREFIX_TRIE_H
 #define KEDGE_FLOWS_PREFIX_TRIE_H
@@ -55,20 +60,21 @@ struct prefix_build {
 /* ---- reading; routes found are valid as long as the trie ---- */
 
 /* Longest prefix match; NULL: none. address in network byte order, as all below. */
-const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t vrf, rte_be32_t address);
+const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t vrf,
+                                       rte_be32_t address);
 
 /* Exactly this prefix; NULL: it is not there. */
-const struct route *prefix_trie_exact(const struct prefix_trie *trie, uint16_t vrf, rte_be32_t prefix,
-                                      uint8_t length);
+const struct route *prefix_trie_exact(const struct prefix_trie *trie, uint16_t vrf,
+                                      rte_be32_t prefix, uint8_t length);
 
 /* The longest prefix that covers this one and is shorter; NULL: none. */
-const struct route *prefix_trie_cover(const struct prefix_trie *trie, uint16_t vrf, rte_be32_t prefix,
-                                      uint8_t length);
+const struct route *prefix_trie_cover(const struct prefix_trie *trie, uint16_t vrf,
+                                      rte_be32_t prefix, uint8_t length);
 
 /* Call fn for each route in order of VRF, address, length, until it answers non-zero, which is then
  * returned. */
-int prefix_trie_each(const struct prefix_trie *trie, int (*fn)(const struct route *route, void *arg),
-                     void *arg);
+int prefix_trie_each(const struct prefix_trie *trie,
+                     int (*fn)(const struct route *route, void *arg), void *arg);
 
 /* Is the structure right (nesting, bits, no superfluous node, count)? For tests; O(n). */
 bool prefix_trie_check(const struct prefix_trie *trie);
@@ -76,15 +82,16 @@ bool prefix_trie_check(const struct prefix_trie *trie);
 /* ---- control core ---- */
 
 /* Start a build. serial must be greater than any used before. Cannot fail. */
-void prefix_build_begin(struct prefix_build *build, struct ns_pool *pool, const struct prefix_trie *base,
-                        uint64_t serial);
+void prefix_build_begin(struct prefix_build *build, struct ns_pool *pool,
+                        const struct prefix_trie *base, uint64_t serial);
 
 /* Add the route, or replace that of the same prefix; it is copied. 0; -ENOMEM, and then the build's
  * content is as before. */
 int prefix_build_set(struct prefix_build *build, uint16_t vrf, const struct route *route);
 
 /* Take a prefix out. 0, -ENOENT, or -ENOMEM as above. */
-int prefix_build_remove(struct prefix_build *build, uint16_t vrf, rte_be32_t prefix, uint8_t length);
+int prefix_build_remove(struct prefix_build *build, uint16_t vrf, rte_be32_t prefix,
+                        uint8_t length);
 
 /* Give up: free everything that the build made. The base is untouched. */
 void prefix_build_abandon(struct prefix_build *build);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The mount /route: judges names and values, makes the routing table of each commit, and tells whoever
- * depends on a prefix that the table has changed there.
+ * The mount /route: judges names and values, makes the routing table of each commit, and tells
+ * whoever depends on a prefix that the table has changed there.
  */
 #include "flows/route.h"
 
@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <rte_prefetch.h>
 
 #include "arp/judge.h"
 #include "flows/route_p.h"
@@ -26,8 +28,8 @@ struct routes {
     struct links_mount *links;
     struct ns_pool *pool; /* of the trie's nodes */
     int slot;
-    unsigned users;  /* the mount itself, and every retired_table that waits */
-    uint64_t serial; /* of the last build */
+    unsigned users;              /* the mount itself, and every retired_table that waits */
+    uint64_t serial;             /* of the last build */
     struct route_table *current; /* of the newest version */
 
     /* between prepare and publish or abandon */
@@ -47,13 +49,15 @@ struct route_work {
 /* ---- judging one name ---- */
 
 /* The prefix that a path stands for; false: it is not /route/ADDR/LEN. */
-static bool path_prefix(const struct ns_mount *mount, const struct ns_change *change, struct word *prefix)
+static bool path_prefix(const struct ns_mount *mount, const struct ns_change *change,
+                        struct word *prefix)
 {
     struct word head, tail;
 
     if (change->path_size <= mount->path_size)
         return false;
-    *prefix = (struct word){change->path + mount->path_size + 1, change->path_size - mount->path_size - 1};
+    *prefix = (struct word){change->path + mount->path_size + 1,
+                            change->path_size - mount->path_size - 1};
     return word_cut(*prefix, '/', &head, &tail);
 }
 
@@ -62,15 +66,21 @@ static int judge_address_node(struct judge *judge)
     rte_be32_t address;
 
     if (link_parse_ipv4(judge->part[0].text, judge->part[0].size, &address) < 0)
-        return judge_refuse(judge, EINVAL, "%s is not an IPv4 address; a route is named /route/ADDR/LEN, as in "
-                            "/route/10.0.0.0/8", judge->shown_name);
+        return judge_refuse(judge, EINVAL,
+                            "%s is not an IPv4 address; a route is named /route/ADDR/LEN, as in "
+                            "/route/10.0.0.0/8",
+                            judge->shown_name);
     if (judge->size != 0)
-        return judge_refuse(judge, EINVAL, "a route's name ends with the prefix length, as in %s/24; this one only "
-                            "holds those below it, and its value is empty", judge->change->path);
+        return judge_refuse(
+            judge, EINVAL,
+            "a route's name ends with the prefix length, as in %s/24; this one only "
+            "holds those below it, and its value is empty",
+            judge->change->path);
     return 0;
 }
 
-static int routes_check(struct ns_mount *mount, struct ns_commit *commit, const struct ns_change *change)
+static int routes_check(struct ns_mount *mount, struct ns_commit *commit,
+                        const struct ns_change *change)
 {
     struct routes *routes = (struct routes *)mount;
     struct judge judge;
@@ -85,11 +95,12 @@ static int routes_check(struct ns_mount *mount, struct ns_commit *commit, const 
         return 0;
     if (judge.depth == 1)
         return judge_address_node(&judge);
-    if (judge.depth > 2)
-        return judge_refuse(&judge, EINVAL, "there are no names below a route; it is /route/ADDR/LEN with a value");
-    path_prefix(mount, change, &prefix);
+    if (judge.depth > 2 || !path_prefix(mount, change, &prefix))
+        return judge_refuse(&judge, EINVAL,
+                            "there are no names below a route; it is /route/ADDR/LEN with a value");
     if (word_prefix(prefix, &route.prefix, &route.length, why, sizeof(why)) < 0 ||
-        route_parse_value(routes->links, (struct word){judge.value, judge.size}, &route, why, sizeof(why)) < 0)
+        route_parse_value(routes->links, (struct word){judge.value, judge.size}, &route, why,
+                          sizeof(why)) < 0)
         return judge_refuse(&judge, EINVAL, "%s", why);
     return 0;
 }
@@ -112,7 +123,8 @@ static int touch(struct route_work *work, rte_be32_t prefix, uint8_t length)
 /* Whoever was decided by what covers a new prefix may lie inside: tell them to look again. */
 static int touch_cover(struct route_work *work, uint16_t vrf, rte_be32_t prefix, uint8_t length)
 {
-    const struct route *cover = prefix_trie_cover(&work->routes->current->trie, vrf, prefix, length);
+    const struct route *cover =
+        prefix_trie_cover(&work->routes->current->trie, vrf, prefix, length);
 
     return cover == NULL ? touch(work, 0, 0) : touch(work, cover->prefix, cover->length);
 }
@@ -135,14 +147,24 @@ static int put(struct route_work *work, uint16_t vrf, rte_be32_t prefix, uint8_t
     return rc;
 }
 
-/* The route that a change configures; false: the name is no route, or goes. Values have been judged. */
-static bool changed_route(const struct route_work *work, const struct ns_change *change, struct route *route)
+/* A million entries of the tree lie all over memory: fetch the one that comes soon. */
+static inline void prefetch_change(const struct ns_change *changes, size_t count, size_t i)
+{
+    if (i + 8 < count)
+        rte_prefetch0(changes[i + 8].after);
+}
+
+/* The route that a change configures; false: the name is no route, or goes. Values have been
+ * judged. */
+static bool changed_route(const struct route_work *work, const struct ns_change *change,
+                          struct route *route)
 {
     const struct ns_entry *after = change->after;
 
     return after != NULL &&
-           route_parse_value(work->routes->links, (struct word){ns_entry_value(after), after->value_size},
-                             route, NULL, 0) == 0;
+           route_parse_value(work->routes->links,
+                             (struct word){ns_entry_value(after), after->value_size}, route, NULL,
+                             0) == 0;
 }
 
 static int apply_change(struct route_work *work, const struct ns_change *change)
@@ -164,13 +186,15 @@ static int apply_change(struct route_work *work, const struct ns_change *change)
     return put(work, 0, route.prefix, route.length, &back);
 }
 
-/* A derived prefix came, changed or went. No entry of its name has changed, so it is touched; unless a
- * configured route stands there, then nothing happens. */
-static int apply_derived(uint16_t vrf, const struct route *before, const struct route *now, void *arg)
+/* A derived prefix came, changed or went. No entry of its name has changed, so it is touched;
+ * unless a configured route stands there, then nothing happens. */
+static int apply_derived(uint16_t vrf, const struct route *before, const struct route *now,
+                         void *arg)
 {
     struct route_work *work = arg;
     const struct route *any = now != NULL ? now : before;
-    const struct route *there = prefix_trie_exact(&work->routes->build.trie, vrf, any->prefix, any->length);
+    const struct route *there =
+        prefix_trie_exact(&work->routes->build.trie, vrf, any->prefix, any->length);
     int rc;
 
     if (there != NULL && route_is_configured(there))
@@ -184,16 +208,19 @@ static int apply(struct route_work *work, const struct ns_change *changes, size_
     struct routes *routes = work->routes;
     int rc = 0;
 
-    for (size_t i = 0; i < count && rc == 0; i++)
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        prefetch_change(changes, count, i);
         rc = apply_change(work, &changes[i]);
+    }
     if (rc == 0)
-        rc = derived_routes_diff(routes->current->derived, routes->pending->derived, apply_derived, work);
+        rc = derived_routes_diff(routes->current->derived, routes->pending->derived, apply_derived,
+                                 work);
     routes->pending->trie = routes->build.trie;
     return rc;
 }
 
-/* Judge the next hops of the routes that the commit sets, all of them even if one is refused. Many have
- * the same few, so the last ones found right are remembered. */
+/* Judge the next hops of the routes that the commit sets, all of them even if one is refused. Many
+ * have the same few, so the last ones found right are remembered. */
 static int judge_next_hops(struct route_work *work, const struct ns_change *changes, size_t count)
 {
     rte_be32_t right[64] = {0}; /* 0.0.0.0 is no next hop */
@@ -205,6 +232,7 @@ static int judge_next_hops(struct route_work *work, const struct ns_change *chan
         rte_be32_t *known;
         char why[NS_REASON_MAX];
 
+        prefetch_change(changes, count, i);
         if (!path_prefix(&work->routes->mount, &changes[i], &prefix) ||
             !changed_route(work, &changes[i], &route) || route.kind != ROUTE_VIA)
             continue;
@@ -410,7 +438,8 @@ const struct route *route_lookup(const struct route_table *table, uint16_t vrf, 
     return prefix_trie_lookup(&table->trie, vrf, address);
 }
 
-const struct route *route_exact(const struct route_table *table, uint16_t vrf, rte_be32_t prefix, uint8_t length)
+const struct route *route_exact(const struct route_table *table, uint16_t vrf, rte_be32_t prefix,
+                                uint8_t length)
 {
     return prefix_trie_exact(&table->trie, vrf, prefix, length);
 }
@@ -420,7 +449,8 @@ size_t route_table_count(const struct route_table *table)
     return table->trie.count;
 }
 
-int route_table_each(const struct route_table *table, int (*fn)(const struct route *route, void *arg), void *arg)
+int route_table_each(const struct route_table *table,
+                     int (*fn)(const struct route *route, void *arg), void *arg)
 {
     return prefix_trie_each(&table->trie, fn, arg);
 }

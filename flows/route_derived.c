@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The prefixes that interfaces bring along. For each address: its subnet (connected), the address itself
- * (local), and the subnet's first and last address (broadcast), of which prefixes of 31 (RFC 3021) and
- * 32 bits have none.
+ * The prefixes that interfaces bring along. For each address: its subnet (connected), the address
+ * itself (local), and the subnet's first and last address (broadcast), of which prefixes of 31 (RFC
+ * 3021) and 32 bits have none.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +22,8 @@ static int compare_prefix(const struct derived_route *a, const struct derived_ro
     return (int)a->route.length - b->route.length;
 }
 
-/* Of several for a prefix the first in this order stays: an address is ours whatever else it is; of two
- * interfaces in one subnet the one that was named first has it. */
+/* Of several for a prefix the first in this order stays: an address is ours whatever else it is; of
+ * two interfaces in one subnet the one that was named first has it. */
 static int compare(const void *left, const void *right)
 {
     static const int rank[] = {[ROUTE_LOCAL] = 0, [ROUTE_BROADCAST] = 1, [ROUTE_CONNECTED] = 2};
@@ -35,8 +35,8 @@ static int compare(const void *left, const void *right)
     return order != 0 ? order : (int)a->route.iface - b->route.iface;
 }
 
-static void add(struct derived_routes *derived, const struct link_iface *iface, enum route_kind kind,
-                rte_be32_t prefix, uint8_t length, uint64_t version)
+static void add(struct derived_routes *derived, const struct link_iface *iface,
+                enum route_kind kind, rte_be32_t prefix, uint8_t length, uint64_t version)
 {
     struct route route = {
         .prefix = prefix, .length = length, .kind = kind, .iface = iface->id, .version = version};
@@ -86,8 +86,8 @@ static int compare_key(const void *key, const void *item)
     return compare_prefix(key, item);
 }
 
-const struct route *derived_routes_find(const struct derived_routes *derived, uint16_t vrf, rte_be32_t prefix,
-                                        uint8_t length)
+const struct route *derived_routes_find(const struct derived_routes *derived, uint16_t vrf,
+                                        rte_be32_t prefix, uint8_t length)
 {
     struct derived_route key = {.vrf = vrf, .route = {.prefix = prefix, .length = length}};
     const struct derived_route *found = NULL;
@@ -98,7 +98,8 @@ const struct route *derived_routes_find(const struct derived_routes *derived, ui
 }
 
 int derived_routes_diff(const struct derived_routes *before, const struct derived_routes *after,
-                        int (*fn)(uint16_t vrf, const struct route *before, const struct route *now, void *arg),
+                        int (*fn)(uint16_t vrf, const struct route *before, const struct route *now,
+                                  void *arg),
                         void *arg)
 {
     size_t i = 0, j = 0, before_count = before == NULL ? 0 : before->count;

@@ -9,7 +9,8 @@
 enum { CHAIN_TEXT = ADJACENCY_DEPTH * 48 };
 
 /* "10.0.0.1 by 10.0.0.0/8 via 20.0.0.1, 20.0.0.1 by ..." */
-static void describe_chain(rte_be32_t via, const struct route *const *chain, unsigned count, char *text)
+static void describe_chain(rte_be32_t via, const struct route *const *chain, unsigned count,
+                           char *text)
 {
     char *at = text, address[16], prefix[16];
 
@@ -20,16 +21,20 @@ static void describe_chain(rte_be32_t via, const struct route *const *chain, uns
                        chain[i]->length);
 }
 
-static int refuse_chain(rte_be32_t via, const struct route *const *chain, unsigned count, bool circle,
-                        char *why, size_t why_size)
+static int refuse_chain(rte_be32_t via, const struct route *const *chain, unsigned count,
+                        bool circle, char *why, size_t why_size)
 {
     char text[CHAIN_TEXT];
 
     describe_chain(via, chain, count, text);
     if (circle)
-        return explain(why, why_size, "its next hop would be reached in a circle (%s); one of these next hops must "
-                       "lie in the subnet of an interface", text);
-    return explain(why, why_size, "its next hop takes more than %d look-ups (%s); name one that is nearer",
+        return explain(
+            why, why_size,
+            "its next hop would be reached in a circle (%s); one of these next hops must "
+            "lie in the subnet of an interface",
+            text);
+    return explain(why, why_size,
+                   "its next hop takes more than %d look-ups (%s); name one that is nearer",
                    ADJACENCY_DEPTH, text);
 }
 
@@ -39,20 +44,23 @@ static int judge_first(const struct route *route, rte_be32_t via, char *why, siz
 
     if (route == NULL || (route->kind != ROUTE_LOCAL && route->kind != ROUTE_BROADCAST))
         return 0;
-    return explain(why, why_size, "%s is %s of the stack itself; a next hop is the address of another host",
+    return explain(why, why_size,
+                   "%s is %s of the stack itself; a next hop is the address of another host",
                    link_format_ipv4(via, address),
                    route->kind == ROUTE_LOCAL ? "an address" : "a broadcast address");
 }
 
 /* The route covers its own next hop: it waits, unless it hides what would have reached it. */
-static int judge_self(const struct route_table *table, const struct route *route, char *why, size_t why_size)
+static int judge_self(const struct route_table *table, const struct route *route, char *why,
+                      size_t why_size)
 {
     char via[16], prefix[16];
 
     if (derived_routes_find(table->derived, 0, route->prefix, route->length) == NULL)
         return 0;
-    return explain(why, why_size, "%s/%u hides the subnet of an interface through which %s would be reached",
-                   link_format_ipv4(route->prefix, prefix), route->length, link_format_ipv4(route->via, via));
+    return explain(
+        why, why_size, "%s/%u hides the subnet of an interface through which %s would be reached",
+        link_format_ipv4(route->prefix, prefix), route->length, link_format_ipv4(route->via, via));
 }
 
 int route_judge_via(const struct route_table *table, rte_be32_t via, char *why, size_t why_size)

@@ -15,8 +15,8 @@
 #include "flows/prefix_trie.h"
 #include "flows/words.h"
 
-/* What interfaces bring along, sorted by VRF, prefix and length, one for each. Kept beside the trie, so
- * that a derived prefix comes back when the configured one that hid it goes. */
+/* What interfaces bring along, sorted by VRF, prefix and length, one for each. Kept beside the
+ * trie, so that a derived prefix comes back when the configured one that hid it goes. */
 struct derived_route {
     uint16_t vrf;
     struct route route;
@@ -30,7 +30,8 @@ struct derived_routes {
 /* The routing table of a version. Immutable once published. */
 struct route_table {
     struct prefix_trie trie;
-    struct derived_routes *derived; /* malloc'ed; shared with the next version if that has the same */
+    struct derived_routes
+        *derived; /* malloc'ed; shared with the next version if that has the same */
 };
 
 static inline bool route_is_configured(const struct route *route)
@@ -47,33 +48,36 @@ static inline bool route_same(const struct route *a, const struct route *b)
 /* The links that the mount was made with. */
 struct links_mount *routes_links(const struct routes *routes);
 
-/* The value of /route/ADDR/LEN: fills kind, iface (an id is given to the name) and via. 0, or -EINVAL
- * with a sentence. Control core. */
+/* The value of /route/ADDR/LEN: fills kind, iface (an id is given to the name) and via. 0, or
+ * -EINVAL with a sentence. Control core. */
 int route_parse_value(struct links_mount *links, struct word value, struct route *route, char *why,
                       size_t why_size);
 
 /* "10.0.0.0/24 connected br0", "0.0.0.0/0 via 10.0.0.1". */
-void route_describe(const struct links_mount *links, const struct route *route, char *text, size_t size);
+void route_describe(const struct links_mount *links, const struct route *route, char *text,
+                    size_t size);
 
 /* What the interfaces of these links bring along, stamped with the version. NULL without memory. */
 struct derived_routes *derived_routes_make(const struct links *links, uint64_t version);
 
 /* NULL: none. derived may be NULL. */
-const struct route *derived_routes_find(const struct derived_routes *derived, uint16_t vrf, rte_be32_t prefix,
-                                        uint8_t length);
+const struct route *derived_routes_find(const struct derived_routes *derived, uint16_t vrf,
+                                        rte_be32_t prefix, uint8_t length);
 
-/* Call fn for each prefix that is not the same in both; now is NULL for one that has gone. Stops at the
- * first non-zero answer and returns it. Both may be NULL. */
+/* Call fn for each prefix that is not the same in both; now is NULL for one that has gone. Stops at
+ * the first non-zero answer and returns it. Both may be NULL. */
 int derived_routes_diff(const struct derived_routes *before, const struct derived_routes *after,
-                        int (*fn)(uint16_t vrf, const struct route *before, const struct route *now, void *arg),
+                        int (*fn)(uint16_t vrf, const struct route *before, const struct route *now,
+                                  void *arg),
                         void *arg);
 
-/* Can a route via this address be right in this table? 0; or -EINVAL with a sentence: an address of our
- * own, a broadcast address, or look-ups that go around in a circle or further than ADJACENCY_DEPTH.
+/* Can a route via this address be right in this table? 0; or -EINVAL with a sentence: an address of
+ * our own, a broadcast address, or look-ups that go around in a circle or further than
+ * ADJACENCY_DEPTH.
  *
- * A route that alone covers its own next hop is none of these: it waits for the interface, or the route,
- * by which the next hop will be reached. Otherwise a default route could not be set before an address.
- * One that hides the connected prefix of its next hop is refused. */
+ * A route that alone covers its own next hop is none of these: it waits for the interface, or the
+ * route, by which the next hop will be reached. Otherwise a default route could not be set before
+ * an address. One that hides the connected prefix of its next hop is refused. */
 int route_judge_via(const struct route_table *table, rte_be32_t via, char *why, size_t why_size);
 
 #endif

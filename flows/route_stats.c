@@ -8,7 +8,8 @@
 
 static void answer_lookup(struct ns_query *query, const struct routes *routes, const char *text)
 {
-    const struct route_table *table = route_table_of(ns_store_version(query->store), routes_slot(routes));
+    const struct route_table *table =
+        route_table_of(ns_store_version(query->store), routes_slot(routes));
     const struct route *route;
     rte_be32_t address;
     char line[96];
@@ -32,8 +33,9 @@ static void stats_read(struct ns_query *query, const char *below, void *arg)
     const struct routes *routes = arg;
 
     if (strcmp(below, "count") == 0)
-        ns_query_printf(query, "%zu", route_table_count(route_table_of(ns_store_version(query->store),
-                                                                       routes_slot(routes))));
+        ns_query_printf(
+            query, "%zu",
+            route_table_count(route_table_of(ns_store_version(query->store), routes_slot(routes))));
     else if (strncmp(below, lookup, strlen(lookup)) == 0)
         answer_lookup(query, routes, below + strlen(lookup));
     else if (*below == 0 || strcmp(below, "lookup") == 0)

@@ -7,9 +7,13 @@
 #include "flows/route_p.h"
 
 static const char *const kind_names[] = {
-    [ROUTE_VIA] = "via",         [ROUTE_DEV] = "dev",     [ROUTE_BLACKHOLE] = "blackhole",
-    [ROUTE_REJECT] = "reject",   [ROUTE_CONNECTED] = "connected",
-    [ROUTE_LOCAL] = "local",     [ROUTE_BROADCAST] = "broadcast",
+    [ROUTE_VIA] = "via",
+    [ROUTE_DEV] = "dev",
+    [ROUTE_BLACKHOLE] = "blackhole",
+    [ROUTE_REJECT] = "reject",
+    [ROUTE_CONNECTED] = "connected",
+    [ROUTE_LOCAL] = "local",
+    [ROUTE_BROADCAST] = "broadcast",
 };
 
 void route_path(rte_be32_t prefix, uint8_t length, char *path, size_t size)
@@ -24,7 +28,8 @@ int route_parse_prefix(const char *text, size_t size, rte_be32_t *prefix, uint8_
     return word_prefix((struct word){text, size}, prefix, length, NULL, 0);
 }
 
-static int parse_dev(struct links_mount *links, struct word word, struct route *route, char *why, size_t why_size)
+static int parse_dev(struct links_mount *links, struct word word, struct route *route, char *why,
+                     size_t why_size)
 {
     char name[LINK_NAME_MAX];
     int rc = word_iface(word, name, why, why_size);
@@ -33,7 +38,8 @@ static int parse_dev(struct links_mount *links, struct word word, struct route *
         return rc;
     route->iface = links_iface_id(links, name);
     if (route->iface == 0)
-        return explain(why, why_size, "too many names of interfaces have been used since the daemon started");
+        return explain(why, why_size,
+                       "too many names of interfaces have been used since the daemon started");
     return 0;
 }
 
@@ -64,16 +70,19 @@ int route_parse_value(struct links_mount *links, struct word value, struct route
     const struct route_word *known = any ? find_word(verb) : NULL;
 
     if (!any)
-        return explain(why, why_size, "a route needs a value: 'via ADDR', 'dev IFACE', 'blackhole' or 'reject'");
+        return explain(why, why_size,
+                       "a route needs a value: 'via ADDR', 'dev IFACE', 'blackhole' or 'reject'");
     if (known == NULL)
-        return explain(why, why_size, "'%.*s' is no kind of route; 'via ADDR', 'dev IFACE', 'blackhole' and "
-                       "'reject' are", WORD_ARGS(verb));
+        return explain(why, why_size,
+                       "'%.*s' is no kind of route; 'via ADDR', 'dev IFACE', 'blackhole' and "
+                       "'reject' are",
+                       WORD_ARGS(verb));
     if (known->wants != NULL && !targeted)
         return explain(why, why_size, "'%.*s' needs %s", WORD_ARGS(verb), known->wants);
     more = target;
     if (known->wants == NULL ? targeted : word_next(&value, &more))
-        return explain(why, why_size, "'%.*s' after '%.*s' is too much; leave it away", WORD_ARGS(more),
-                       WORD_ARGS(verb));
+        return explain(why, why_size, "'%.*s' after '%.*s' is too much; leave it away",
+                       WORD_ARGS(more), WORD_ARGS(verb));
     route->kind = known->kind;
     route->iface = 0;
     route->via = 0;
@@ -82,7 +91,8 @@ int route_parse_value(struct links_mount *links, struct word value, struct route
     return known->kind == ROUTE_DEV ? parse_dev(links, target, route, why, why_size) : 0;
 }
 
-void route_describe(const struct links_mount *links, const struct route *route, char *text, size_t size)
+void route_describe(const struct links_mount *links, const struct route *route, char *text,
+                    size_t size)
 {
     char prefix[16], via[16];
     const char *target = "";

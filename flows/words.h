@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Values of /route and /flow are words with blanks between them: taking them apart, and saying what is
- * wrong with one. Private to flows/.
+ * Values of /route and /flow are words with blanks between them: taking them apart, and saying what
+ * is wrong with one. Private to flows/.
  *
  * Thread safety: no state; parsing functions may be called by any thread.
  */
@@ -33,8 +33,10 @@ bool word_is(struct word word, const char *text);
 /* Cut the word in two at the first such byte; false: it is not there, and nothing is changed. */
 bool word_cut(struct word word, char at, struct word *before, struct word *after);
 
-/* Write the sentence, with everything in it that could disturb a terminal replaced. Returns -EINVAL. */
-int explain(char *why, size_t why_size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Write the sentence, with everything in it that could disturb a terminal replaced. Returns
+ * -EINVAL. */
+int explain(char *why, size_t why_size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* A prefix "ADDR/LEN" or "ADDR" without host bits. 0, or -EINVAL with a sentence. */
 int word_prefix(struct word word, rte_be32_t *prefix, uint8_t *length, char *why, size_t why_size);

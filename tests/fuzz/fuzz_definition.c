@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The values of /flow and /route from any bytes. What is accepted must mean something that can be; what is
- * refused must have a sentence that can be printed. The first byte of the input chooses the parser: '0' a match, '1' an action, '2' a priority,
- * '3' a route, '4' a prefix.
+ * The values of /flow and /route from any bytes. What is accepted must mean something that can be;
+ * what is refused must have a sentence that can be printed. The first byte of the input chooses the
+ * parser: '0' a match, '1' an action, '2' a priority, '3' a route, '4' a prefix.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -12,10 +12,10 @@
 #include "flows/definition_p.h"
 #include "flows/route_p.h"
 
-#define REQUIRE(condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(condition))                                                                                    \
-            abort();                                                                                         \
+#define REQUIRE(condition) \
+    do {                   \
+        if (!(condition))  \
+            abort();       \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -79,10 +79,12 @@ static void fuzz_route(const char *text, size_t size, char *why, size_t why_size
 {
     struct route route;
 
-    if (!accepted(route_parse_value(links(), (struct word){text, size}, &route, why, why_size), why))
+    if (!accepted(route_parse_value(links(), (struct word){text, size}, &route, why, why_size),
+                  why))
         return;
     REQUIRE(route_is_configured(&route));
-    REQUIRE((route.via != 0) == (route.kind == ROUTE_VIA) && (route.iface != 0) == (route.kind == ROUTE_DEV));
+    REQUIRE((route.via != 0) == (route.kind == ROUTE_VIA) &&
+            (route.iface != 0) == (route.kind == ROUTE_DEV));
 }
 
 /* A prefix has one name: what is accepted is what would be written. */
@@ -109,6 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0)
         return 0;
-    parsers[(uint8_t)(data[0] - '0') % RTE_DIM(parsers)]((const char *)data + 1, size - 1, why, sizeof(why));
+    parsers[(uint8_t)(data[0] - '0') % RTE_DIM(parsers)]((const char *)data + 1, size - 1, why,
+                                                         sizeof(why));
     return 0;
 }

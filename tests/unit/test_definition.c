@@ -52,7 +52,9 @@ static struct ns_txn *begin(void)
 
 static void set(struct ns_txn *txn, const char *path, const char *value)
 {
-    assert_int_equal(value == NULL ? ns_txn_remove(txn, path) : ns_txn_write(txn, path, value, strlen(value)), 0);
+    assert_int_equal(value == NULL ? ns_txn_remove(txn, path)
+                                   : ns_txn_write(txn, path, value, strlen(value)),
+                     0);
 }
 
 static int commit(struct ns_txn *txn)
@@ -93,11 +95,16 @@ static rte_be32_t ip(const char *text)
 }
 
 /* The name of the definition that claims the flow; "" for none. */
-static const char *claims(const char *src, const char *dst, uint8_t proto, uint16_t sport, uint16_t dport,
-                          uint16_t scope)
+static const char *claims(const char *src, const char *dst, uint8_t proto, uint16_t sport,
+                          uint16_t dport, uint16_t scope)
 {
-    union flow_key key = {.src = ip(src), .dst = ip(dst), .proto = proto, .kind = FLOW_ROUTED, .scope = scope,
-                          .sport = rte_cpu_to_be_16(sport), .dport = rte_cpu_to_be_16(dport)};
+    union flow_key key = {.src = ip(src),
+                          .dst = ip(dst),
+                          .proto = proto,
+                          .kind = FLOW_ROUTED,
+                          .scope = scope,
+                          .sport = rte_cpu_to_be_16(sport),
+                          .dport = rte_cpu_to_be_16(dport)};
     const struct definition *definition = classify(classifier(), &key);
 
     return definition == NULL ? "" : definition->name;
@@ -107,12 +114,14 @@ static const char *claims(const char *src, const char *dst, uint8_t proto, uint1
 
 static void test_match(void **state)
 {
-    static const char text[] = "src=10.0.0.0/24  dst=20.0.0.1 proto=udp sport=1000-2000 dport=53 iface=br0";
+    static const char text[] =
+        "src=10.0.0.0/24  dst=20.0.0.1 proto=udp sport=1000-2000 dport=53 iface=br0";
     struct definition_match match;
     char why[NS_REASON_MAX] = "";
 
     (void)state;
-    assert_int_equal(definition_parse_match(links, text, strlen(text), &match, why, sizeof(why)), 0);
+    assert_int_equal(definition_parse_match(links, text, strlen(text), &match, why, sizeof(why)),
+                     0);
     assert_int_equal(match.src, ip("10.0.0.0"));
     assert_int_equal(match.src_mask, ip("255.255.255.0"));
     assert_int_equal(match.dst, ip("20.0.0.1"));
@@ -127,9 +136,11 @@ static void test_match(void **state)
     assert_int_equal(definition_parse_match(links, "", 0, &match, why, sizeof(why)), 0);
     assert_true(match.any_proto && match.src_mask == 0 && match.dst_mask == 0 && match.iface == 0);
     assert_int_equal(match.sport_high, 65535);
-    assert_int_equal(definition_parse_match(links, "proto=0 src=0.0.0.0/0", 21, &match, why, sizeof(why)), 0);
+    assert_int_equal(
+        definition_parse_match(links, "proto=0 src=0.0.0.0/0", 21, &match, why, sizeof(why)), 0);
     assert_true(!match.any_proto && match.proto == 0 && match.src_mask == 0);
-    assert_int_equal(definition_parse_match(links, "dport=0-65535 proto=6", 21, &match, why, sizeof(why)), 0);
+    assert_int_equal(
+        definition_parse_match(links, "dport=0-65535 proto=6", 21, &match, why, sizeof(why)), 0);
 }
 
 struct mistake {
@@ -143,17 +154,22 @@ static const struct mistake mistakes[] = {
      "at most 63 bytes; this has 64"},
     {"/flow/a/name", "x", "match, priority and action are its names"},
     {"/flow/a/match/src", "10.0.0.1", "match, priority and action are its names"},
-    {"/flow/a/match", "tcp", "'tcp' is not KEY=VALUE; the keys are src, dst, proto, sport, dport and iface"},
-    {"/flow/a/match", "port=5", "there is no key 'port'; src, dst, proto, sport, dport and iface are"},
+    {"/flow/a/match", "tcp",
+     "'tcp' is not KEY=VALUE; the keys are src, dst, proto, sport, dport and iface"},
+    {"/flow/a/match", "port=5",
+     "there is no key 'port'; src, dst, proto, sport, dport and iface are"},
     {"/flow/a/match", "=5", "there is no key ''"},
     {"/flow/a/match", "src=", "src has no value; leave the key away to match any"},
     {"/flow/a/match", "src=10.0.0.1 src=10.0.0.2", "src is given twice"},
-    {"/flow/a/match", "src=10.0.0.5/24", "10.0.0.5/24 has host bits set; 10.0.0.0/24 is the prefix"},
+    {"/flow/a/match", "src=10.0.0.5/24",
+     "10.0.0.5/24 has host bits set; 10.0.0.0/24 is the prefix"},
     {"/flow/a/match", "dst=10.0.0/24", "'10.0.0' is not an IPv4 address"},
     {"/flow/a/match", "dst=10.0.0.0/255.0.0.0", "'255.0.0.0' is not a prefix length"},
     {"/flow/a/match", "dst=10.0.0.0/", "'' is not a prefix length"},
-    {"/flow/a/match", "dst=10.0.0.0/33", "'33' is not a prefix length; it must be a number from 0 to 32"},
-    {"/flow/a/match", "proto=ospf", "'ospf' is no protocol; tcp, udp, sctp, icmp, gre, esp or a number"},
+    {"/flow/a/match", "dst=10.0.0.0/33",
+     "'33' is not a prefix length; it must be a number from 0 to 32"},
+    {"/flow/a/match", "proto=ospf",
+     "'ospf' is no protocol; tcp, udp, sctp, icmp, gre, esp or a number"},
     {"/flow/a/match", "proto=256", "'256' is no protocol"},
     {"/flow/a/match", "proto=UDP", "'UDP' is no protocol"},
     {"/flow/a/match", "proto=udp dport=65536", "'65536' is no port"},
@@ -161,13 +177,15 @@ static const struct mistake mistakes[] = {
     {"/flow/a/match", "proto=udp dport=53-", "'53-' is no port"},
     {"/flow/a/match", "proto=udp dport=1-2-3", "'1-2-3' is no port"},
     {"/flow/a/match", "proto=udp sport=20-10", "20-10 ends before it begins; 10-20 would be right"},
-    {"/flow/a/match", "dport=53", "dport needs a protocol that has ports: proto=tcp, proto=udp or proto=sctp"},
+    {"/flow/a/match", "dport=53",
+     "dport needs a protocol that has ports: proto=tcp, proto=udp or proto=sctp"},
     {"/flow/a/match", "sport=53 proto=icmp", "sport needs a protocol that has ports"},
     {"/flow/a/match", "dport=53 proto=200", "dport needs a protocol that has ports"},
     {"/flow/a/match", "iface=br*", "'br*' is not a name for an interface"},
     {"/flow/a/match", "src=1.1.1.1\nproto=udp", "'1.1.1.1?proto=udp' is not an IPv4 address"},
     {"/flow/a/priority", "", "'' is no priority"},
-    {"/flow/a/priority", "high", "'high' is no priority; a number from -2147483647 to 2147483647 is"},
+    {"/flow/a/priority", "high",
+     "'high' is no priority; a number from -2147483647 to 2147483647 is"},
     {"/flow/a/priority", "2147483648", "is no priority"},
     {"/flow/a/priority", "--1", "is no priority"},
     {"/flow/a/priority", "-", "is no priority"},
@@ -223,7 +241,8 @@ static void test_whole(void **state)
     assert_string_equal(claims("1.1.1.1", "20.3.0.1", IPPROTO_UDP, 9, 80, 3), "");
     assert_string_equal(claims("20.3.0.1", "1.1.1.1", IPPROTO_TCP, 9, 80, 3), "");
     put("/flow/web/match", "iface=br0");
-    assert_string_equal(claims("20.3.0.1", "1.1.1.1", 99, 0, 0, links_iface_id(links, "br0")), "web");
+    assert_string_equal(claims("20.3.0.1", "1.1.1.1", 99, 0, 0, links_iface_id(links, "br0")),
+                        "web");
     assert_string_equal(claims("20.3.0.1", "1.1.1.1", 99, 0, 0, links_iface_id(links, "br1")), "");
     put("/flow/web/action", NULL);
     assert_int_equal(classifier_get(classifier(), 0)->action, DEFINITION_ROUTE);
@@ -271,6 +290,9 @@ static void test_told(void **state)
     assert_ptr_equal(classifier_get(classifier(), 1), untouched);
     put("/flow/one/action", "drop"); /* the same again */
     assert_true(!told(one) && !told(all));
+    put("/flow/one/action", "via 10.0.0.1");
+    put("/flow/one/action", "via 10.0.0.2");
+    assert_true(told(one) && !told(all));
     put("/flow/one/priority", "0"); /* as it was without */
     assert_true(!told(one) && !told(all));
     put("/flow/one/priority", "1");
@@ -282,7 +304,8 @@ static void test_told(void **state)
     assert_int_equal(classifier_count(classifier()), 1);
 }
 
-/* A definition keeps its anchor; when it has gone, and nobody else depends on the name, the anchor goes. */
+/* A definition keeps its anchor; when it has gone, and nobody else depends on the name, the anchor
+ * goes. */
 static void test_anchors(void **state)
 {
     (void)state;
@@ -400,7 +423,8 @@ static void change_match(struct ns_txn *txn, struct model *m, const char *path)
     m->port_high = m->port_low + (int)seed_below(3);
     m->iface = seed_below(2) ? links_iface_id(links, seed_below(2) ? "i1" : "i2") : 0;
     at = sprintf(text, "src=%s/%d",
-                 link_format_ipv4(ip("10.10.10.10") & route_mask((uint8_t)m->src_bits), net), m->src_bits);
+                 link_format_ipv4(ip("10.10.10.10") & route_mask((uint8_t)m->src_bits), net),
+                 m->src_bits);
     if (m->proto >= 0)
         at += sprintf(text + at, " proto=%d", m->proto);
     if (m->port_low >= 0)
@@ -430,9 +454,7 @@ static void change(struct ns_txn *txn)
         strcat(path, "/priority");
         set(txn, path, value);
         break;
-    default:
-        strcat(path, "/match");
-        change_match(txn, m, path);
+    default: strcat(path, "/match"); change_match(txn, m, path);
     }
 }
 
@@ -446,7 +468,9 @@ static union flow_key some_key(void)
         .src = ip(sources[seed_below(4)]),
         .dst = (rte_be32_t)seed_next(),
         .proto = proto,
-        .dport = proto == IPPROTO_TCP || proto == IPPROTO_UDP ? rte_cpu_to_be_16((uint16_t)seed_below(5)) : 0,
+        .dport = proto == IPPROTO_TCP || proto == IPPROTO_UDP
+                     ? rte_cpu_to_be_16((uint16_t)seed_below(5))
+                     : 0,
         .scope = links_iface_id(links, seed_below(2) ? "i1" : "i2"),
         .kind = FLOW_ROUTED,
     };

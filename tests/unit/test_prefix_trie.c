@@ -54,7 +54,8 @@ static uint32_t some_address(void)
 {
     static const uint32_t parts[] = {0, 0x0a000000, 0x0a010000, 0xc0a80000, 0xffffff00, 0x80000000};
 
-    return parts[seed_below(RTE_DIM(parts))] | (seed_below(2) ? seed_below(8) << seed_below(24) : seed_below(4));
+    return parts[seed_below(RTE_DIM(parts))] |
+           (seed_below(2) ? seed_below(8) << seed_below(24) : seed_below(4));
 }
 
 static uint16_t some_vrf(void)
@@ -67,7 +68,8 @@ static uint16_t some_vrf(void)
 static struct route some_route(void)
 {
     static const uint8_t lengths[] = {0, 1, 8, 15, 16, 17, 24, 30, 31, 32};
-    uint8_t length = seed_below(3) == 0 ? (uint8_t)seed_below(33) : lengths[seed_below(RTE_DIM(lengths))];
+    uint8_t length =
+        seed_below(3) == 0 ? (uint8_t)seed_below(33) : lengths[seed_below(RTE_DIM(lengths))];
 
     return (struct route){
         .prefix = rte_cpu_to_be_32(some_address()) & route_mask(length),
@@ -78,7 +80,8 @@ static struct route some_route(void)
     };
 }
 
-static ptrdiff_t model_find(const struct model *model, uint16_t vrf, rte_be32_t prefix, uint8_t length)
+static ptrdiff_t model_find(const struct model *model, uint16_t vrf, rte_be32_t prefix,
+                            uint8_t length)
 {
     for (size_t i = 0; i < model->count; i++)
         if (model->routes[i].vrf == vrf && model->routes[i].route.prefix == prefix &&
@@ -87,7 +90,8 @@ static ptrdiff_t model_find(const struct model *model, uint16_t vrf, rte_be32_t 
     return -1;
 }
 
-static const struct route *model_longest(const struct model *model, uint16_t vrf, rte_be32_t address, int below)
+static const struct route *model_longest(const struct model *model, uint16_t vrf,
+                                         rte_be32_t address, int below)
 {
     const struct route *best = NULL;
 
@@ -117,7 +121,8 @@ static void compare_some(const struct prefix_trie *trie, const struct model *mod
         rte_be32_t address = rte_cpu_to_be_32(some_address());
         ptrdiff_t at = model_find(model, vrf, any.prefix, any.length);
 
-        assert_route(prefix_trie_lookup(trie, vrf, address), model_longest(model, vrf, address, 33));
+        assert_route(prefix_trie_lookup(trie, vrf, address),
+                     model_longest(model, vrf, address, 33));
         assert_route(prefix_trie_exact(trie, vrf, any.prefix, any.length),
                      at < 0 ? NULL : &model->routes[at].route);
         assert_route(prefix_trie_cover(trie, vrf, any.prefix, any.length),
@@ -231,7 +236,8 @@ static void test_order(void **state)
     prefix_build_begin(&build, pool, &empty, 1);
     while (build.trie.count < 800) {
         uint8_t length = (uint8_t)seed_below(33);
-        struct route route = {.prefix = (rte_be32_t)seed_next() & route_mask(length), .length = length};
+        struct route route = {.prefix = (rte_be32_t)seed_next() & route_mask(length),
+                              .length = length};
 
         assert_int_equal(prefix_build_set(&build, 0, &route), 0);
     }
@@ -241,7 +247,8 @@ static void test_order(void **state)
     prefix_build_abandon(&build);
 }
 
-/* A node of a published version is copied once a build, and what a build makes and drops is back at once. */
+/* A node of a published version is copied once a build, and what a build makes and drops is back at
+ * once. */
 static void test_cost(void **state)
 {
     struct prefix_trie trie = {0};
@@ -299,7 +306,8 @@ static void test_no_memory(void **state)
         if (round % 2 == 0)
             rc = prefix_build_set(&build, 0, &route);
         else
-            rc = prefix_build_remove(&build, model.routes[victim].vrf, model.routes[victim].route.prefix,
+            rc = prefix_build_remove(&build, model.routes[victim].vrf,
+                                     model.routes[victim].route.prefix,
                                      model.routes[victim].route.length);
         ns_pool_fail_after(pool, 0);
         assert_true(rc == 0 || rc == -ENOMEM);

@@ -52,7 +52,9 @@ static struct ns_txn *begin(void)
 
 static void set(struct ns_txn *txn, const char *path, const char *value)
 {
-    assert_int_equal(value == NULL ? ns_txn_remove(txn, path) : ns_txn_write(txn, path, value, strlen(value)), 0);
+    assert_int_equal(value == NULL ? ns_txn_remove(txn, path)
+                                   : ns_txn_write(txn, path, value, strlen(value)),
+                     0);
 }
 
 static int commit(struct ns_txn *txn)
@@ -101,7 +103,8 @@ static void assert_refused(const char *path, const char *value, const char *sent
     assert_int_not_equal(try(path, value), 0);
     assert_string_equal(reason.path, path);
     if (strstr(reason.text, sentence) == NULL)
-        fail_msg("%s = %s is refused with '%s' instead of '%s'", path, value, reason.text, sentence);
+        fail_msg("%s = %s is refused with '%s' instead of '%s'", path, value, reason.text,
+                 sentence);
     assert_int_equal(ns_store_version(store)->number, before);
 }
 
@@ -140,14 +143,17 @@ static void test_mistakes(void **state)
         {"/route/010.0.0.0", "", "is not an IPv4 address"},
         {"/route/256.0.0.0/8", "blackhole", "is not an IPv4 address"},
         {"/route/10.0.0.0", "blackhole", "/route/10.0.0.0/24"},
-        {"/route/10.0.0.0/33", "blackhole", "'33' is not a prefix length; it must be a number from 0 to 32"},
+        {"/route/10.0.0.0/33", "blackhole",
+         "'33' is not a prefix length; it must be a number from 0 to 32"},
         {"/route/10.0.0.0/08", "blackhole", "'08' is not a prefix length"},
         {"/route/10.0.0.0/x", "blackhole", "'x' is not a prefix length"},
-        {"/route/10.0.0.5/24", "blackhole", "10.0.0.5/24 has host bits set; 10.0.0.0/24 is the prefix"},
+        {"/route/10.0.0.5/24", "blackhole",
+         "10.0.0.5/24 has host bits set; 10.0.0.0/24 is the prefix"},
         {"/route/1.0.0.0/0", "blackhole", "1.0.0.0/0 has host bits set; 0.0.0.0/0 is the prefix"},
         {"/route/12.0.0.0/8/metric", "5", "no names below a route"},
         {"/route/12.0.0.0/8/a/b/c", "", "no names below a route"},
-        {"/route/10.0.0.0/8", "", "a route needs a value: 'via ADDR', 'dev IFACE', 'blackhole' or 'reject'"},
+        {"/route/10.0.0.0/8", "",
+         "a route needs a value: 'via ADDR', 'dev IFACE', 'blackhole' or 'reject'"},
         {"/route/10.0.0.0/8", "  ", "a route needs a value"},
         {"/route/10.0.0.0/8", "unreachable", "'unreachable' is no kind of route"},
         {"/route/10.0.0.0/8", "local", "'local' is no kind of route"},
@@ -159,7 +165,8 @@ static void test_mistakes(void **state)
         {"/route/10.0.0.0/8", "via 1.1.1.1 dev p0", "'dev' after 'via' is too much"},
         {"/route/10.0.0.0/8", "dev", "'dev' needs the name of the interface"},
         {"/route/10.0.0.0/8", "dev br/0", "'br/0' is not a name for an interface"},
-        {"/route/10.0.0.0/8", "dev a-name-of-more-than-31-characters-", "is not a name for an interface"},
+        {"/route/10.0.0.0/8", "dev a-name-of-more-than-31-characters-",
+         "is not a name for an interface"},
         {"/route/10.0.0.0/8", "dev p0 p1", "'p1' after 'dev' is too much"},
         {"/route/10.0.0.0/8", "blackhole now", "'now' after 'blackhole' is too much"},
         {"/route/10.0.0.0/8", "reject\033[2J", "'reject?[2J' is no kind of route"},
@@ -209,9 +216,11 @@ static void test_kinds(void **state)
     put("/route/10.9.0.0/16", "dev later0");
     assert_string_equal(found("8.8.8.8"), "0.0.0.0/0 via 10.0.0.1");
     assert_string_equal(found("10.9.9.9"), "10.9.0.0/16 dev later0");
-    assert_int_equal(route_lookup(table(), 0, rte_cpu_to_be_32(0x0a090909))->iface, links_iface_id(links, "later0"));
+    assert_int_equal(route_lookup(table(), 0, rte_cpu_to_be_32(0x0a090909))->iface,
+                     links_iface_id(links, "later0"));
     assert_int_equal(route_parse_prefix("10.9.0.0/16", 11, &prefix, &length), 0);
-    assert_int_equal(route_exact(table(), 0, prefix, length)->version, ns_store_version(store)->number);
+    assert_int_equal(route_exact(table(), 0, prefix, length)->version,
+                     ns_store_version(store)->number);
     assert_null(route_exact(table(), 0, prefix, 17));
     assert_null(route_lookup(table(), 1, prefix));
     assert_int_equal(route_parse_prefix("10.9.0.7", 8, &prefix, &length), 0);
@@ -243,17 +252,35 @@ static void test_derived(void **state)
     assert_int_equal(route_table_count(table()), 0);
 }
 
-/* An address of ours stays ours whatever else it is, and the first interface keeps a shared subnet. */
+/* An address of ours stays ours whatever else it is, and the first interface keeps a shared subnet.
+ * */
 static void test_derived_overlap(void **state)
 {
     (void)state;
-    iface("a", "10.0.0.1", "24");
-    iface("b", "10.0.0.2", "24");
-    assert_string_equal(found("10.0.0.9"), "10.0.0.0/24 connected a");
-    put("/iface/a", NULL);
+    iface("b", "10.0.0.1", "24");
+    iface("a", "10.0.0.2", "24");
     assert_string_equal(found("10.0.0.9"), "10.0.0.0/24 connected b");
+    put("/iface/b", NULL);
+    assert_string_equal(found("10.0.0.9"), "10.0.0.0/24 connected a");
     iface("c", "10.0.0.255", "16");
     assert_string_equal(found("10.0.0.255"), "10.0.0.255/32 local c");
+}
+
+/* A commit that changes no prefix leaves the table alone. */
+static void test_table_stays(void **state)
+{
+    const struct route_table *before;
+
+    (void)state;
+    iface("br0", "10.0.0.1", "24");
+    put("/route/20.0.0.0/8", "reject");
+    before = table();
+    put("/iface/br0/mode", "static");
+    put("/route/20.0.0.0/8", "reject");
+    put("/elsewhere", "x");
+    assert_ptr_equal(table(), before);
+    put("/route/20.0.0.0/8", "blackhole");
+    assert_ptr_not_equal(table(), before);
 }
 
 static void test_configured_wins(void **state)
@@ -348,7 +375,8 @@ static void test_own_next_hop(void **state)
 {
     (void)state;
     iface("br0", "10.0.0.1", "24");
-    assert_refused("/route/20.0.0.0/8", "via 10.0.0.1", "10.0.0.1 is an address of the stack itself");
+    assert_refused("/route/20.0.0.0/8", "via 10.0.0.1",
+                   "10.0.0.1 is an address of the stack itself");
     assert_refused("/route/20.0.0.0/8", "via 10.0.0.255", "10.0.0.255 is a broadcast address");
     assert_refused("/route/10.0.0.0/24", "via 10.0.0.2", "10.0.0.0/24 hides the subnet");
     put("/route/20.0.0.0/8", "via 10.0.0.2");
@@ -377,7 +405,8 @@ static void test_own_next_hop_merged(void **state)
 static void test_circle(void **state)
 {
     (void)state;
-    put("/route/0.0.0.0/0", "via 40.0.0.1"); /* waits for its interface, and what needs it waits as well */
+    put("/route/0.0.0.0/0",
+        "via 40.0.0.1"); /* waits for its interface, and what needs it waits as well */
     put("/route/10.0.0.0/8", "via 20.0.0.1");
     assert_refused("/route/20.0.0.0/8", "via 10.0.0.1",
                    "in a circle (10.0.0.1 by 10.0.0.0/8, 20.0.0.1 by 20.0.0.0/8)");
@@ -399,7 +428,8 @@ static void test_depth(void **state)
         put(path, value);
     }
     put("/route/100.0.0.0/8", "via 101.0.0.1"); /* its next hop takes 8 look-ups */
-    assert_refused("/route/99.0.0.0/8", "via 100.0.0.1", "takes more than 8 look-ups (100.0.0.1 by 100.0.0.0/8, ");
+    assert_refused("/route/99.0.0.0/8", "via 100.0.0.1",
+                   "takes more than 8 look-ups (100.0.0.1 by 100.0.0.0/8, ");
 }
 
 /* All mistakes of a transaction are found, and nothing of it stays. */
@@ -423,7 +453,8 @@ static void test_refused_whole(void **state)
         txn = begin();
         for (unsigned i = 0; i < 1000; i++) {
             snprintf(path, sizeof(path), "/route/20.%u.%u.0/24", i / 256, i % 256);
-            snprintf(value, sizeof(value), "via 10.0.%u.%u", i % 2, i == 500 || i == 501 ? 1 : 2 + i % 200);
+            snprintf(value, sizeof(value), "via 10.0.%u.%u", i % 2,
+                     i == 500 || i == 501 ? 1 : 2 + i % 200);
             set(txn, path, value);
         }
         if (judge)
@@ -445,7 +476,7 @@ enum { MODEL_PREFIXES = 64, MODEL_ADDRESSES = 6, MODEL_COMMITS = 4000 };
 
 /* What stands in the tree; the table is derived from it anew for each comparison. */
 static struct {
-    int kind[MODEL_PREFIXES];     /* -1: no route */
+    int kind[MODEL_PREFIXES];        /* -1: no route */
     uint8_t length[MODEL_ADDRESSES]; /* 0: no address */
 } model;
 
@@ -510,8 +541,10 @@ static void compare_lookup(rte_be32_t address)
 
 static void change_route(struct ns_txn *txn, unsigned i)
 {
-    static const char *const values[] = {
-        [ROUTE_VIA] = "via 192.0.2.1", [ROUTE_DEV] = "dev p0", [ROUTE_BLACKHOLE] = "blackhole", [ROUTE_REJECT] = "reject"};
+    static const char *const values[] = {[ROUTE_VIA] = "via 192.0.2.1",
+                                         [ROUTE_DEV] = "dev p0",
+                                         [ROUTE_BLACKHOLE] = "blackhole",
+                                         [ROUTE_REJECT] = "reject"};
     int kind = (int)seed_below(8) - 4;
     rte_be32_t prefix;
     uint8_t length;
@@ -523,7 +556,8 @@ static void change_route(struct ns_txn *txn, unsigned i)
         set(txn, path, values[kind]);
     else if (model.kind[i] >= 0)
         set(txn, path, NULL);
-    for (unsigned j = 0; j < MODEL_PREFIXES; j++) { /* some prefixes are in the list more than once */
+    for (unsigned j = 0; j < MODEL_PREFIXES;
+         j++) { /* some prefixes are in the list more than once */
         rte_be32_t other;
         uint8_t other_length;
 
@@ -539,7 +573,8 @@ static void change_address(struct ns_txn *txn, unsigned i)
     uint8_t length = lengths[seed_below(RTE_DIM(lengths))];
     char path[64], address[16], value[4];
 
-    snprintf(path, sizeof(path), "/iface/i%u/address/%s", i % 2, link_format_ipv4(model_address(i), address));
+    snprintf(path, sizeof(path), "/iface/i%u/address/%s", i % 2,
+             link_format_ipv4(model_address(i), address));
     snprintf(value, sizeof(value), "%u", length);
     if (length > 0)
         set(txn, path, value);
@@ -629,6 +664,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_derived, setup, teardown),
         cmocka_unit_test_setup_teardown(test_derived_overlap, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_table_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_configured_wins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_derived_told, setup, teardown),
