@@ -14,10 +14,10 @@
 
 /* ---- stations ---- */
 
-/* A station at a port, as one number that is not 0. */
-static uint64_t station_at(uint64_t mac, uint16_t port)
+/* A station of a bridge, or at a port, as one number that is not 0. */
+static uint64_t station_at(uint64_t mac, uint16_t place)
 {
-    return mac | (uint64_t)(1 + port) << 48;
+    return mac | (uint64_t)(1 + place) << 48;
 }
 
 static void ask_missing(struct worker *worker, uint64_t mac, uint16_t bridge)
@@ -25,8 +25,8 @@ static void ask_missing(struct worker *worker, uint64_t mac, uint16_t bridge)
     struct request request = {.kind = REQUEST_MISSING,
                               .missing = {.kind = FLOW_BRIDGED, .bridge = bridge}};
 
-    /* ~ tells it apart from station_at(); if not, a request comes a millisecond late. */
-    if (recently(worker, ~(mac | (uint64_t)bridge << 48)))
+    if (recently(worker, ~station_at(mac, bridge),
+                 0)) /* ~: not where it is, but that it is wanted */
         return;
     memcpy(&request.missing.mac, &mac, sizeof(request.missing.mac));
     request_send(worker, &request);
@@ -37,7 +37,7 @@ static void tell_station(struct worker *worker, const struct port_view *view, ui
 {
     struct request request = {.kind = REQUEST_STATION, .port = port, .bridge = view->bridge->id};
 
-    if (recently(worker, station_at(mac, port)))
+    if (recently(worker, station_at(mac, view->bridge->id), port))
         return;
     memcpy(&request.mac, &mac, sizeof(request.mac));
     request_send(worker, &request);

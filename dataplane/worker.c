@@ -192,14 +192,15 @@ bool request_send(struct worker *worker, struct request *request)
     return true;
 }
 
-bool recently(struct worker *worker, uint64_t what)
+bool recently(struct worker *worker, uint64_t about, uint16_t what)
 {
-    uint64_t mixed = what * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t mixed = about * UINT64_C(0x9e3779b97f4a7c15);
     struct recent *recent = &worker->recent[mixed >> 32 & (RECENT - 1)];
 
-    if (recent->what == what && worker->tsc - recent->when < worker_us(worker, RECENT_US))
+    if (recent->about == about && recent->what == what &&
+        worker->tsc - recent->when < worker_us(worker, RECENT_US))
         return true;
-    *recent = (struct recent){.what = what, .when = worker->tsc};
+    *recent = (struct recent){.about = about, .when = worker->tsc, .what = what};
     return false;
 }
 

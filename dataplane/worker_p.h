@@ -83,8 +83,9 @@ struct hold; /* hold.c */
 
 /* What was asked lately, so that it isn't asked for every frame. Direct-mapped. */
 struct recent {
-    uint64_t what;
+    uint64_t about;
     uint64_t when; /* TSC */
+    uint16_t what;
 };
 
 struct worker {
@@ -143,8 +144,9 @@ bool worker_round(struct worker *worker);
 /* Into the ring to the control core; false if it is full. A packet stays the caller's then. */
 bool request_send(struct worker *worker, struct request *request);
 
-/* True if the same was asked in the last millisecond; remembers it otherwise. */
-bool recently(struct worker *worker, uint64_t what);
+/* True if the last that was said about this is the same, and no older than a millisecond. Else remember
+ * that it is said now. */
+bool recently(struct worker *worker, uint64_t about, uint16_t what);
 
 static inline uint64_t worker_us(const struct worker *worker, uint64_t us)
 {

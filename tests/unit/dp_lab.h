@@ -228,6 +228,12 @@ static inline uint64_t dropped_in_all(void)
     return sum;
 }
 
+/* Let no time limit pass: a second is days now. Small enough for the products made with it. */
+static inline void dp_freeze(void)
+{
+    dp.worker->hz = UINT64_C(1000000000000000);
+}
+
 /* Let all time limits pass: a second is one cycle now. */
 static inline void dp_age(void)
 {
