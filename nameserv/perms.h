@@ -35,8 +35,9 @@ struct ns_perms {
 
 /* Who asks. Filled once per connection and never changed. */
 struct ns_identity {
-    bool stack;      /* the daemon itself: may do everything, also write what only the stack writes */
-    bool privileged; /* root, or the user and the group that the daemon was told: passes every check */
+    bool stack; /* the daemon itself: may do everything, also write what only the stack writes */
+    bool
+        privileged; /* root, or the user and the group that the daemon was told: passes every check */
     uint32_t uid;
     uint32_t gid;
     uint32_t pid; /* for logs */
@@ -70,7 +71,7 @@ int ns_perms_format(const struct ns_perms *perms, char *buffer, size_t size);
 /* Rights of a plain UNIX identity (see above) to an entry with this list. */
 unsigned ns_perms_unix(const struct ns_perms *perms, const struct ns_identity *who);
 
-/* Does the identity own it (entry 0)? */
+/* Does the identity own it (entry 0)? The stack and the privileged own everything. */
 bool ns_perms_unix_owner(const struct ns_perms *perms, const struct ns_identity *who);
 
 #endif
