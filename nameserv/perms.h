@@ -36,8 +36,7 @@ struct ns_perms {
 /* Who asks. Filled once per connection and never changed. */
 struct ns_identity {
     bool stack; /* the daemon itself: may do everything, also write what only the stack writes */
-    bool
-        privileged; /* root, or the user and the group that the daemon was told: passes every check */
+    bool privileged; /* root, or the user and group that the daemon was told: passes every check */
     uint32_t uid;
     uint32_t gid;
     uint32_t pid; /* for logs */
