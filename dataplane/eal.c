@@ -171,6 +171,11 @@ static void redirect_log(void)
     FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_log });
 
     rte_log_set_global_level(levels[ns_log_get()]);
+    if (ns_log_get() < NS_LOG_DEBUG) {
+        /* Asking a port whether it has interrupts is no error if it has none. */
+        rte_log_set_level_pattern("lib.ethdev", RTE_LOG_CRIT);
+        rte_log_set_level_pattern("lib.telemetry", RTE_LOG_ERR);
+    }
     if (stream == NULL)
         return;
     setvbuf(stream, NULL, _IOLBF, 0);

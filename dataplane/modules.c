@@ -21,26 +21,30 @@ int modules_new(struct modules *modules, struct ns_store *store, struct ns_loop 
     if (error == 0)
         error = adjacencies_new(store, modules->links, modules->routes, modules->definitions,
                                 &modules->adjacencies);
-    if (error != 0)
-        modules_free(modules);
     return error;
 }
 
-void modules_free(struct modules *modules)
+void modules_end(struct modules *modules)
 {
     if (modules->adjacencies != NULL)
         adjacencies_free(modules->adjacencies);
-    if (modules->definitions != NULL)
-        definitions_free(modules->definitions);
-    if (modules->routes != NULL)
-        routes_free(modules->routes);
     if (modules->neighbours != NULL)
         neighbours_free(modules->neighbours);
     if (modules->stations != NULL)
         stations_free(modules->stations);
+    modules->adjacencies = NULL;
+    modules->neighbours = NULL;
+    modules->stations = NULL;
+}
+
+void modules_free(struct modules *modules)
+{
+    if (modules->definitions != NULL)
+        definitions_free(modules->definitions);
+    if (modules->routes != NULL)
+        routes_free(modules->routes);
     if (modules->links != NULL)
         links_free(modules->links);
-    *modules = (struct modules){ .links = NULL };
 }
 
 int modules_stats_add(const struct modules *modules, struct ns_stats *stats)

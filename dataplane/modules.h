@@ -28,9 +28,15 @@ struct modules_io {
     void *arg;
 };
 
-/* Hang all mounts. 0; or a negative errno, and then those that were made are gone again. */
+/* Hang all mounts. modules must be zeroed. 0 or a negative errno; in both cases modules_end() and
+ * modules_free() are to be called. */
 int modules_new(struct modules *modules, struct ns_store *store, struct ns_loop *loop,
                 const struct neighbours_options *options, const struct modules_io *io);
+
+/* Before ns_store_free(), when the workers are gone and no commit comes any more. */
+void modules_end(struct modules *modules);
+
+/* After ns_store_free(), which frees what they have derived. */
 void modules_free(struct modules *modules);
 
 /* Their names below /stats. */

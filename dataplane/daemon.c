@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The daemon's parts.
+ *
+ * The socket comes before DPDK: a second daemon must not disturb the first one's files. Nobody is served
+ * before the configuration is committed, because the loop does not run yet.
+ *
+ * At the end everything has a time limit: a device whose driver hangs must not keep the process, so a
+ * thread takes away files and process if the orderly end takes too long.
+ */
+#include "dataplane/daemon.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/config.h"
+#include "dataplane/control.h"
+#include "dataplane/eal.h"
+#include "dataplane/netlink.h"
+#include "dataplane/notify.h"
+#include "dataplane/stats.h"
+#include "nameserv/server.h"
+
+#define MS UINT64_C(1000000)
+
+enum { END_MS = 850, CLOSE_MS = 600, DEVICES_MS = 100, READY_POLL_MS = 2 };
+
+struct daemon {
+    const struct options *options;
+    struct ns_loop *loop;
+    struct ns_store *store;
+    struct ns_stats *names; /* /stats */
+    struct ns_server *server;
+    struct eal eal;
+    bool has_eal;
+    struct control control;
+    struct devices *devices;
+    struct netlink *netlink;
+    struct ns_io signals; /* a signalfd */
+    struct ns_timer ready;
+};
+
+static int failed(const char *what, int error)
+{
+    ns_log(NS_LOG_ERROR, "%s: %s", what, strerror(-error));
+    return error;
+}
+
+/* ---- signals ---- */
+
+static void signal_came(struct ns_io *io, uint32_t events)
+{
+    struct daemon *daemon = (struct daemon *)((char *)io - offsetof(struct daemon, signals));
+    struct signalfd_siginfo info;
+
+    (void)events;
+    if (read(io->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    ns_log(NS_LOG_INFO, "%s: ending", strsignal((int)info.ssi_signo));
+    ns_loop_stop(daemon->loop);
+}
+
+/* Blocked before any thread is made, so that all of them inherit that. */
+static int take_signals(struct daemon *daemon)
+{
+    sigset_t set;
+
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    daemon->signals.fn = signal_came;
+    daemon->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return daemon->signals.fd < 0 ? -errno : ns_loop_add(daemon->loop, &daemon->signals, EPOLLIN);
+}
+
+/* ---- beginning ---- */
+
+static int start_names(struct daemon *daemon)
+{
+    const struct options *options = daemon->options;
+    const struct ns_store_options store = { .lcores = options->names_only ? 0 : eal_workers(options) };
+    int error = 0;
+
+    daemon->loop = ns_loop_new();
+    if (daemon->loop == NULL)
+        return failed("the event loop can't be made", -errno);
+    daemon->control.loop = daemon->loop;
+    error = take_signals(daemon);
+    if (error == 0)
+        error = ns_store_new(&store, &daemon->store);
+    daemon->control.store = daemon->store;
+    if (error == 0)
+        error = ns_stats_new(daemon->store, &daemon->names);
+    return error < 0 ? failed("the store can't be made", error) : 0;
+}
+
+static int start_server(struct daemon *daemon)
+{
+    const struct ns_server_options options = {
+        .path = daemon->options->socket,
+        .mode = daemon->options->socket_mode,
+        .group = daemon->options->socket_group,
+        .stats = daemon->names,
+    };
+    struct ns_reason reason = { .text = "" };
+    int error = ns_server_new(daemon->store, daemon->loop, &options, &reason, &daemon->server);
+
+    if (error < 0)
+        ns_log(NS_LOG_ERROR, "%s", reason.text[0] != '\0' ? reason.text : strerror(-error));
+    return error;
+}
+
+static int start_eal(struct daemon *daemon)
+{
+    char why[512];
+    int error = eal_start(daemon->options, &daemon->eal, why, sizeof(why));
+
+    if (error < 0)
+        ns_log(NS_LOG_ERROR, "%s", why);
+    daemon->has_eal = error == 0;
+    daemon->control.pool = daemon->eal.pool;
+    return error;
+}
+
+static int start_workers(struct daemon *daemon)
+{
+    struct control *control = &daemon->control;
+    const struct options *options = daemon->options;
+    struct modules_io io = control_io(control);
+    int error = modules_new(&control->modules, daemon->store, daemon->loop, &options->neighbours, &io);
+
+    if (error < 0)
+        return failed("the modules can't be made", error);
+    control->poll = options->poll_control;
+    control->workers.store = daemon->store;
+    control->workers.sources = adjacencies_sources(control->modules.adjacencies);
+    control->workers.pool = daemon->eal.pool;
+    control->workers.options.flows = options->flows;
+    control->workers.options.idle_seconds = options->flow_idle;
+    control->workers.options.poll = options->poll;
+    control->workers.wake_control = control_wake;
+    control->workers.wake_arg = control;
+    error = workers_start(&control->workers, daemon->eal.lcores, daemon->eal.workers);
+    return error != 0 ? failed("the workers can't be started; --flows and --memory say how much they take",
+                               error < 0 ? error : -error)
+                      : 0;
+}
+
+static int start_ports(struct daemon *daemon)
+{
+    struct control *control = &daemon->control;
+    int error = devices_start(daemon->eal.pool, control_wake, control, &daemon->devices);
+
+    if (error == 0)
+        error = ports_new(daemon->store, daemon->loop, links_slot(control->modules.links), daemon->devices,
+                          &control->workers, &control->ports);
+    if (error == 0)
+        error = netlink_new(daemon->loop, ports_interface_changed, control->ports, &daemon->netlink);
+    return error < 0 ? failed("the ports can't be watched", error) : 0;
+}
+
+static int start_data_plane(struct daemon *daemon)
+{
+    int error = start_eal(daemon);
+
+    if (error == 0)
+        error = start_workers(daemon);
+    if (error == 0)
+        error = start_ports(daemon);
+    return error;
+}
+
+static int start_stats(struct daemon *daemon)
+{
+    int error = stats_new(&daemon->control, daemon->names, &daemon->control.stats);
+
+    if (error == 0 && !daemon->options->names_only)
+        error = modules_stats_add(&daemon->control.modules, daemon->names);
+    return error < 0 ? failed("/stats can't be made", error) : 0;
+}
+
+static void log_mistake(const char *file, unsigned line, const char *text)
+{
+    if (line > 0)
+        ns_log(NS_LOG_ERROR, "%s:%u: %s", file, line, text);
+    else
+        ns_log(NS_LOG_ERROR, "%s: %s", file, text);
+}
+
+static int read_config(struct daemon *daemon)
+{
+    unsigned commands = 0;
+    int error;
+
+    if (daemon->options->config == NULL)
+        return 0;
+    error = config_read(daemon->store, daemon->options->config, CONFIG_COMMIT, log_mistake, &commands);
+    if (error == 0)
+        ns_log(NS_LOG_INFO, "%s: %u commands are committed", daemon->options->config, commands);
+    return error;
+}
+
+/* Ready: what is configured is open, or has failed and said so. */
+static void look_whether_ready(struct ns_timer *timer)
+{
+    struct daemon *daemon = (struct daemon *)((char *)timer - offsetof(struct daemon, ready));
+
+    if (daemon->control.ports != NULL && !ports_settled(daemon->control.ports)) {
+        ns_timer_start(daemon->loop, timer, READY_POLL_MS * MS);
+        return;
+    }
+    stats_set_ready(daemon->control.stats);
+    notify("READY=1");
+    ns_log(NS_LOG_NOTICE, "ready; control socket %s, %u worker%s", daemon->options->socket,
+           daemon->control.workers.count, daemon->control.workers.count == 1 ? "" : "s");
+}
+
+static int start(struct daemon *daemon)
+{
+    int error = start_names(daemon);
+
+    if (error == 0)
+        error = start_server(daemon);
+    if (error == 0 && !daemon->options->names_only)
+        error = start_data_plane(daemon);
+    if (error == 0)
+        error = start_stats(daemon);
+    if (error == 0)
+        error = read_config(daemon);
+    if (error < 0)
+        return error;
+    control_start(&daemon->control);
+    daemon->ready.fn = look_whether_ready;
+    return ns_timer_start(daemon->loop, &daemon->ready, READY_POLL_MS * MS);
+}
+
+/* ---- end ---- */
+
+/* The socket is gone already. */
+__attribute__((noreturn)) static void leave(const struct daemon *daemon)
+{
+    ns_log(NS_LOG_ERROR, "a device or a worker does not end in time; leaving without it");
+    if (daemon->has_eal)
+        eal_remove_files(&daemon->eal);
+    _exit(1);
+}
+
+static void *leave_in_time(void *daemon)
+{
+    const struct timespec limit = { .tv_nsec = (long)(END_MS * MS) };
+
+    nanosleep(&limit, NULL);
+    leave(daemon);
+}
+
+static void limit_end(struct daemon *daemon)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, leave_in_time, daemon) == 0)
+        pthread_detach(thread);
+}
+
+static void stop_data_plane(struct daemon *daemon)
+{
+    struct control *control = &daemon->control;
+
+    ns_rcu_offline(); /* workers must not wait for us, whom we wait for */
+    workers_stop(&control->workers);
+    ns_rcu_online();
+    if (daemon->netlink != NULL)
+        netlink_free(daemon->netlink);
+    if (control->ports != NULL && !ports_close(control->ports, CLOSE_MS))
+        ns_log(NS_LOG_WARNING, "not all devices are closed after %d ms", CLOSE_MS);
+    if (daemon->devices != NULL && !devices_stop(daemon->devices, DEVICES_MS))
+        leave(daemon);
+    if (control->ports != NULL)
+        ports_free(control->ports);
+    control->ports = NULL;
+}
+
+static void stop_store(struct daemon *daemon)
+{
+    struct control *control = &daemon->control;
+
+    if (control->stats != NULL)
+        stats_free(control->stats);
+    workers_free(&control->workers);
+    ns_store_drain(daemon->store);
+    modules_end(&control->modules);
+    if (daemon->names != NULL)
+        ns_stats_free(daemon->names);
+    ns_store_free(daemon->store);
+    modules_free(&control->modules);
+}
+
+static void stop(struct daemon *daemon)
+{
+    notify("STOPPING=1");
+    limit_end(daemon);
+    if (daemon->server != NULL)
+        ns_server_free(daemon->server);
+    daemon->server = NULL;
+    if (daemon->has_eal)
+        stop_data_plane(daemon);
+    if (daemon->store != NULL)
+        stop_store(daemon);
+    if (daemon->has_eal)
+        eal_stop(&daemon->eal);
+    if (daemon->signals.fd >= 0)
+        close(daemon->signals.fd);
+    if (daemon->loop != NULL)
+        ns_loop_free(daemon->loop);
+}
+
+int daemon_run(const struct options *options)
+{
+    struct daemon daemon = { .options = options, .signals.fd = -1 };
+    int error = start(&daemon);
+
+    if (error == 0)
+        ns_loop_run(daemon.loop);
+    stop(&daemon);
+    return error < 0 ? 1 : 0;
+}
+
+/* ---- --check ---- */
+
+static void print_mistake(const char *file, unsigned line, const char *text)
+{
+    if (line > 0)
+        printf("%s:%u: %s\n", file, line, text);
+    else
+        printf("%s: %s\n", file, text);
+}
+
+static void send_nothing(void *arg, uint16_t iface_id, const void *frame, size_t size)
+{
+    (void)arg, (void)iface_id, (void)frame, (void)size;
+}
+
+static int check_in(struct daemon *daemon)
+{
+    const struct modules_io io = { .neighbours.send = send_nothing };
+    const char *file = daemon->options->config;
+    unsigned commands = 0;
+    int error = modules_new(&daemon->control.modules, daemon->store, daemon->loop,
+                            &daemon->options->neighbours, &io);
+
+    if (error < 0)
+        return failed("the modules can't be made", error);
+    error = config_read(daemon->store, file, CONFIG_CHECK, print_mistake, &commands);
+    if (error == 0)
+        printf("%s: ok, %u command%s\n", file, commands, commands == 1 ? "" : "s");
+    return error;
+}
+
+int daemon_check(const struct options *options)
+{
+    struct daemon daemon = { .options = options, .signals.fd = -1 };
+    int error = start_names(&daemon);
+
+    if (error == 0)
+        error = check_in(&daemon);
+    if (daemon.store != NULL)
+        stop_store(&daemon);
+    if (daemon.signals.fd >= 0)
+        close(daemon.signals.fd);
+    if (daemon.loop != NULL)
+        ns_loop_free(daemon.loop);
+    return error < 0 ? 1 : 0;
+}
