@@ -209,9 +209,13 @@ static inline unsigned dp_serve(void)
 static inline void dp_run(void)
 {
     unsigned rounds = 0;
+    bool work;
 
-    while (worker_round(dp.worker) | (dp_serve() > 0))
+    do {
+        work = worker_round(dp.worker);
+        work |= dp_serve() > 0;
         assert_true(++rounds < 100000);
+    } while (work);
 }
 
 static inline uint64_t dropped(enum drop_reason reason)
