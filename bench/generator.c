@@ -34,7 +34,7 @@ static struct generator_shared *shared;
 
 /* State of one receive queue; only its lcore touches it. */
 struct source {
-    uint32_t at;
+    uint32_t at, flows, stride;
     uint32_t base_sum; /* of the IP header without the source address */
     struct {
         struct rte_ether_hdr ether;
@@ -83,15 +83,28 @@ static struct source *source_new(void)
     return source;
 }
 
-/* The next flow: a Weyl sequence over the number of flows, so that neighbours in time are far apart in any
- * table, and each flow comes once in a round. */
-static inline uint32_t next_flow(struct source *source, uint32_t flows)
+/* A Weyl sequence over the number of flows: neighbours in time are far apart in any table, and, as the
+ * stride has no factor in common with the number, each flow comes once in a round. */
+static void set_flows(struct source *source, uint32_t flows)
 {
-    uint32_t stride = flows > 4 ? (uint32_t)((uint64_t)flows * 618034 / 1000000) | 1 : 1;
+    uint32_t a, b, rest;
 
-    source->at += stride;
-    while (source->at >= flows)
-        source->at -= flows;
+    source->flows = flows;
+    source->at = 0;
+    source->stride = (uint32_t)((uint64_t)flows * 618034 / 1000000);
+    do {
+        source->stride++;
+        for (a = flows, b = source->stride; b != 0; a = b, b = rest)
+            rest = a % b;
+    } while (a != 1);
+    source->stride %= flows;
+}
+
+static inline uint32_t next_flow(struct source *source)
+{
+    source->at += source->stride;
+    if (source->at >= source->flows)
+        source->at -= source->flows;
     return source->at;
 }
 
@@ -129,8 +142,10 @@ static uint16_t receive(uint16_t port, uint16_t queue, struct rte_mbuf **packets
         rte_pktmbuf_free_bulk(packets, count);
         return 0;
     }
+    if (flows != source->flows)
+        set_flows(source, flows);
     for (uint16_t i = 0; i < count; i++)
-        fill(source, packets[i], first + next_flow(source, flows), like_a_nic);
+        fill(source, packets[i], first + next_flow(source), like_a_nic);
     __atomic_store_n(&shared->received, shared->received + count, __ATOMIC_RELAXED);
     return count;
 }
