@@ -25,7 +25,7 @@
 #include "nameserv/wire.h"
 
 #define DEFAULT_SOCKET "/run/kedge/kedged.sock"
-#define REASON_PATH "/stats/self/error"
+#define REASON_PATH    "/stats/self/error"
 enum { SEND_SIZE = 32 << 10, RECEIVE_SIZE = 32 << 10 };
 
 struct event {
@@ -53,7 +53,7 @@ struct ns_client {
 
 static int connect_to(const char *path)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd;
 
     if (strlen(path) >= sizeof(address.sun_path))
@@ -203,7 +203,7 @@ static int take_message(struct ns_client *client, struct ns_wire_header *header)
 
 static int wait_for_both(struct ns_client *client)
 {
-    struct pollfd both = { .fd = client->fd, .events = POLLIN | POLLOUT };
+    struct pollfd both = {.fd = client->fd, .events = POLLIN | POLLOUT};
 
     if (poll(&both, 1, -1) < 0 && errno != EINTR)
         return lose(client);
@@ -231,9 +231,10 @@ static int flush(struct ns_client *client)
 }
 
 /* Queue a request whose payload comes in pieces. */
-static int send_pieces(struct ns_client *client, uint32_t type, uint32_t tx, const struct iovec *pieces, int count)
+static int send_pieces(struct ns_client *client, uint32_t type, uint32_t tx,
+                       const struct iovec *pieces, int count)
 {
-    struct ns_wire_header header = { .type = type, .tx = tx };
+    struct ns_wire_header header = {.type = type, .tx = tx};
     size_t size = 0;
     int error;
 
@@ -255,9 +256,10 @@ static int send_pieces(struct ns_client *client, uint32_t type, uint32_t tx, con
     return 0;
 }
 
-int ns_client_send(struct ns_client *client, uint32_t type, uint32_t tx, const void *payload, size_t size)
+int ns_client_send(struct ns_client *client, uint32_t type, uint32_t tx, const void *payload,
+                   size_t size)
 {
-    struct iovec piece = { .iov_base = (void *)(uintptr_t)payload, .iov_len = size };
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)payload, .iov_len = size};
 
     return send_pieces(client, type, tx, &piece, 1);
 }
@@ -291,8 +293,8 @@ int ns_client_receive(struct ns_client *client, const char **data, size_t *size)
 
 /* ---- calls ---- */
 
-static int call_pieces(struct ns_client *client, uint32_t type, uint32_t tx, const struct iovec *pieces,
-                       int count, const char **data, size_t *size)
+static int call_pieces(struct ns_client *client, uint32_t type, uint32_t tx,
+                       const struct iovec *pieces, int count, const char **data, size_t *size)
 {
     int error;
 
@@ -308,10 +310,10 @@ static int call_pieces(struct ns_client *client, uint32_t type, uint32_t tx, con
 static int call_texts(struct ns_client *client, uint32_t type, uint32_t tx, const char *first,
                       const char *second, const char **data, size_t *size)
 {
-    struct iovec pieces[2] = { { (void *)(uintptr_t)first, strlen(first) + 1 } };
+    struct iovec pieces[2] = {{(void *)(uintptr_t)first, strlen(first) + 1}};
 
     if (second != NULL)
-        pieces[1] = (struct iovec){ (void *)(uintptr_t)second, strlen(second) + 1 };
+        pieces[1] = (struct iovec){(void *)(uintptr_t)second, strlen(second) + 1};
     return call_pieces(client, type, tx, pieces, second != NULL ? 2 : 1, data, size);
 }
 
@@ -319,15 +321,16 @@ static int call_texts(struct ns_client *client, uint32_t type, uint32_t tx, cons
 static int call_bytes(struct ns_client *client, uint32_t type, uint32_t tx, const char *path,
                       const void *bytes, size_t count)
 {
-    struct iovec pieces[2] = { { (void *)(uintptr_t)path, strlen(path) + 1 },
-                               { (void *)(uintptr_t)bytes, count } };
+    struct iovec pieces[2] = {{(void *)(uintptr_t)path, strlen(path) + 1},
+                              {(void *)(uintptr_t)bytes, count}};
     const char *data;
     size_t size;
 
     return call_pieces(client, type, tx, pieces, 2, &data, &size);
 }
 
-int ns_client_read(struct ns_client *client, uint32_t tx, const char *path, const char **value, size_t *size)
+int ns_client_read(struct ns_client *client, uint32_t tx, const char *path, const char **value,
+                   size_t *size)
 {
     return call_texts(client, NS_WIRE_READ, tx, path, NULL, value, size);
 }
@@ -378,7 +381,8 @@ static int list_in_parts(struct ns_client *client, uint32_t tx, const char *path
     return got < 0 ? got : 0;
 }
 
-int ns_client_list(struct ns_client *client, uint32_t tx, const char *path, const char **names, size_t *size)
+int ns_client_list(struct ns_client *client, uint32_t tx, const char *path, const char **names,
+                   size_t *size)
 {
     int error = call_texts(client, NS_WIRE_DIRECTORY, tx, path, NULL, names, size);
 
@@ -389,7 +393,8 @@ int ns_client_list(struct ns_client *client, uint32_t tx, const char *path, cons
     return error;
 }
 
-int ns_client_write(struct ns_client *client, uint32_t tx, const char *path, const void *value, size_t size)
+int ns_client_write(struct ns_client *client, uint32_t tx, const char *path, const void *value,
+                    size_t size)
 {
     return call_bytes(client, NS_WIRE_WRITE, tx, path, value, size);
 }
@@ -404,12 +409,14 @@ int ns_client_remove(struct ns_client *client, uint32_t tx, const char *path)
     return call_bytes(client, NS_WIRE_RM, tx, path, NULL, 0);
 }
 
-int ns_client_get_perms(struct ns_client *client, uint32_t tx, const char *path, const char **perms, size_t *size)
+int ns_client_get_perms(struct ns_client *client, uint32_t tx, const char *path, const char **perms,
+                        size_t *size)
 {
     return call_texts(client, NS_WIRE_GET_PERMS, tx, path, NULL, perms, size);
 }
 
-int ns_client_set_perms(struct ns_client *client, uint32_t tx, const char *path, const char *perms, size_t size)
+int ns_client_set_perms(struct ns_client *client, uint32_t tx, const char *path, const char *perms,
+                        size_t size)
 {
     return call_bytes(client, NS_WIRE_SET_PERMS, tx, path, perms, size);
 }
@@ -467,7 +474,7 @@ static int64_t now_ms(void)
 /* Wait for bytes until the deadline (-1: for ever) and take them in: 1, 0 in time none, or an error. */
 static int wait_for_bytes(struct ns_client *client, int64_t deadline)
 {
-    struct pollfd readable = { .fd = client->fd, .events = POLLIN };
+    struct pollfd readable = {.fd = client->fd, .events = POLLIN};
     int64_t left = deadline < 0 ? -1 : deadline - now_ms();
     int error;
 

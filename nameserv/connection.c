@@ -47,7 +47,7 @@ static void output_sent(struct ns_output *output, size_t size)
     output->start = output->end = 0;
     if (output->room > KEPT_ROOM) {
         free(output->bytes);
-        *output = (struct ns_output){ .bytes = NULL };
+        *output = (struct ns_output){.bytes = NULL};
     }
 }
 
@@ -179,7 +179,8 @@ static void connection_event(struct ns_io *io, uint32_t events)
 
     if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (connection->interest & EPOLLIN) == 0)
         connection->broken = true; /* nobody is left to read the answer */
-    else if ((events & ~(uint32_t)EPOLLOUT) != 0 && accepts(connection) && !has_whole_message(connection))
+    else if ((events & ~(uint32_t)EPOLLOUT) != 0 && accepts(connection) &&
+             !has_whole_message(connection))
         receive(connection);
     ns_connection_ready(connection);
 }
@@ -249,7 +250,7 @@ int ns_connection_new(struct ns_server *server, int fd, const struct ns_identity
 
     if (connection == NULL)
         return -ENOMEM;
-    connection->io = (struct ns_io){ .fd = fd, .fn = connection_event };
+    connection->io = (struct ns_io){.fd = fd, .fn = connection_event};
     connection->interest = EPOLLIN;
     error = ns_loop_add(server->loop, &connection->io, EPOLLIN);
     if (error < 0) {

@@ -5,7 +5,7 @@
  *
  *   server.c      the socket file, who may be its daemon, accepting, who connects
  *   connection.c  bytes in, bytes out, and when to stop reading
- *   operations.c  the table of operations, one request at a time
+ *   operations.c  the table of operations, one request at a time; computed.c and listing.c belong to it
  *   events.c      watches and their events
  *
  * THE WAY OF A REQUEST. When a connection is readable, one read takes what is there and every whole
@@ -37,7 +37,7 @@
 enum {
     NS_INPUT_SIZE = 32 << 10,  /* one read */
     NS_OUTPUT_FULL = 64 << 10, /* unsent bytes from which on no request is run, no event moved */
-    NS_EVENTS_MAX = 1 << 20,   /* bytes of queued events from which on they are one for each watch */
+    NS_EVENTS_MAX = 1 << 20, /* bytes of queued events from which on they are one for each watch */
 };
 
 struct ns_connection;
@@ -66,8 +66,8 @@ struct ns_client_watch {
 
 struct ns_events {
     TAILQ_HEAD(ns_event_queue, ns_event) queue;
-    void *index;     /* tsearch() by watch and path: equal events merge; not the watches' own ones */
-    size_t bytes;    /* of those in the index */
+    void *index;  /* tsearch() by watch and path: equal events merge; not the watches' own ones */
+    size_t bytes; /* of those in the index */
     bool overflowed; /* until the queue is empty, watches queue their own events only */
 };
 
@@ -110,7 +110,8 @@ struct ns_connection {
     struct ns_server *server; /* NULL once closed */
     LIST_ENTRY(ns_connection) link;
     TAILQ_ENTRY(ns_connection) ready_link;
-    unsigned references; /* of the server, and of each unanswered request: mounts hold its address */
+    unsigned
+        references; /* one of the server, one of the unanswered request that knows its address */
     struct ns_identity who;
 
     bool ready;        /* is in server->ready */
@@ -152,9 +153,9 @@ struct ns_server {
     dev_t device; /* of the socket file, to remove no other's */
     ino_t inode;
     struct ns_server_counters counters;
-    char input[NS_INPUT_SIZE];           /* scratch of the connection that is being read */
-    char reply[NS_WIRE_PAYLOAD_MAX];     /* scratch of the request that is being run */
-    char path_asked[NS_PATH_MAX + 1];    /* its path, absolute */
+    char input[NS_INPUT_SIZE];        /* scratch of the connection that is being read */
+    char reply[NS_WIRE_PAYLOAD_MAX];  /* scratch of the request that is being run */
+    char path_asked[NS_PATH_MAX + 1]; /* its path, absolute */
 };
 
 /* ---- connection.c ---- */

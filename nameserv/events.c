@@ -97,7 +97,7 @@ static void collapse(struct ns_events *events)
 static void queue_event(struct ns_client_watch *watch, const char *path, size_t path_size)
 {
     struct ns_events *events = &watch->connection->events;
-    struct ns_event event = { .watch = watch, .path = path, .path_size = path_size };
+    struct ns_event event = {.watch = watch, .path = path, .path_size = path_size};
 
     /* An event that the wire can't carry is told by the watch's own path, which fits. */
     bool fits = path_size + 1 + watch->token_size + 1 <= NS_WIRE_PAYLOAD_MAX;
@@ -131,10 +131,11 @@ void ns_events_move(struct ns_connection *connection)
            ns_output_size(&connection->output) < NS_OUTPUT_FULL) {
         const struct ns_client_watch *watch = event->watch;
         char payload[NS_WIRE_PAYLOAD_MAX];
-        struct ns_wire_header header = { .type = NS_WIRE_WATCH_EVENT };
+        struct ns_wire_header header = {.type = NS_WIRE_WATCH_EVENT};
 
         memcpy(payload, event->path, event->path_size + 1);
-        memcpy(payload + event->path_size + 1, watch->text + watch->path_size + 1, watch->token_size + 1u);
+        memcpy(payload + event->path_size + 1, watch->text + watch->path_size + 1,
+               watch->token_size + 1u);
         header.size = (uint32_t)(event->path_size + 1 + watch->token_size + 1);
         drop_event(events, event);
         ns_connection_send(connection, &header, payload);
@@ -173,7 +174,7 @@ static struct ns_client_watch *new_watch(struct ns_connection *connection, const
     watch->token_size = (uint16_t)token_size;
     watch->relative = path[0] != '/' && path[0] != '@';
     watch->connection = connection;
-    watch->own = (struct ns_event){ .watch = watch, .path = watch->text, .path_size = path_size };
+    watch->own = (struct ns_event){.watch = watch, .path = watch->text, .path_size = path_size};
     watch->watch.fire = watch_fires;
     watch->watch.who = &connection->who;
     return watch;

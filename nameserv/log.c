@@ -13,7 +13,7 @@
 
 enum { LINE_MAX_SIZE = 1024 };
 
-static const char *const level_names[] = { "error", "warning", "notice", "info", "debug" };
+static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
 static int current = NS_LOG_NOTICE;
 
 void ns_log_set(enum ns_log_level level)
@@ -45,7 +45,8 @@ static void make_printable(char *text, size_t size)
             text[i] = '?';
 }
 
-static void write_line(enum ns_log_level level, const char *format, va_list arguments, uint64_t left_out)
+static void write_line(enum ns_log_level level, const char *format, va_list arguments,
+                       uint64_t left_out)
 {
     char line[LINE_MAX_SIZE];
     size_t room = sizeof(line) - 1; /* for the end of the line */

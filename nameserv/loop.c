@@ -19,7 +19,7 @@
 #include "nameserv/rcu.h"
 
 enum { EVENTS_A_ROUND = 64 };
-#define NS_A_SECOND UINT64_C(1000000000)
+#define NS_A_SECOND      UINT64_C(1000000000)
 #define NS_A_MILLISECOND UINT64_C(1000000)
 
 struct ns_loop {
@@ -34,7 +34,8 @@ struct ns_loop {
     struct ns_timer **timers; /* a binary heap, earliest first; timer->index is its place plus 1 */
     uint32_t timer_count, timer_room;
 
-    struct epoll_event events[EVENTS_A_ROUND]; /* of this round; a removed descriptor's ptr is NULL */
+    struct epoll_event
+        events[EVENTS_A_ROUND]; /* of this round; a removed descriptor's ptr is NULL */
     int event_count;
 };
 
@@ -92,7 +93,7 @@ void ns_loop_free(struct ns_loop *loop)
 
 static int control(struct ns_loop *loop, int operation, struct ns_io *io, uint32_t events)
 {
-    struct epoll_event event = { .events = events, .data.ptr = io };
+    struct epoll_event event = {.events = events, .data.ptr = io};
 
     return epoll_ctl(loop->epoll, operation, io->fd, &event) < 0 ? -errno : 0;
 }
@@ -146,7 +147,8 @@ static void sift_down(struct ns_loop *loop, uint32_t at)
     for (;;) {
         uint32_t child = 2 * at + 1;
 
-        if (child + 1 < loop->timer_count && loop->timers[child + 1]->due < loop->timers[child]->due)
+        if (child + 1 < loop->timer_count &&
+            loop->timers[child + 1]->due < loop->timers[child]->due)
             child++;
         if (child >= loop->timer_count || loop->timers[child]->due >= timer->due)
             break;
@@ -240,7 +242,8 @@ static uint64_t sleep_time(const struct ns_loop *loop, uint64_t hook_says)
 
 static int wait_events(struct ns_loop *loop, uint64_t timeout)
 {
-    struct timespec time = { .tv_sec = (time_t)(timeout / NS_A_SECOND), .tv_nsec = (long)(timeout % NS_A_SECOND) };
+    struct timespec time = {.tv_sec = (time_t)(timeout / NS_A_SECOND),
+                            .tv_nsec = (long)(timeout % NS_A_SECOND)};
     int count = epoll_pwait2(loop->epoll, loop->events, EVENTS_A_ROUND,
                              timeout == UINT64_MAX ? NULL : &time, NULL);
 
@@ -248,7 +251,9 @@ static int wait_events(struct ns_loop *loop, uint64_t timeout)
         uint64_t ms = timeout / NS_A_MILLISECOND + (timeout % NS_A_MILLISECOND != 0);
 
         count = epoll_wait(loop->epoll, loop->events, EVENTS_A_ROUND,
-                           timeout == UINT64_MAX ? -1 : ms > INT32_MAX ? INT32_MAX : (int)ms);
+                           timeout == UINT64_MAX ? -1
+                           : ms > INT32_MAX      ? INT32_MAX
+                                                 : (int)ms);
     }
     return count < 0 ? 0 : count;
 }

@@ -35,9 +35,11 @@ enum {
     ACCEPTED_A_ROUND = 64,
 };
 #define ACCEPT_PAUSE UINT64_C(100000000) /* ns */
-#define FLUSH_IDLE (UINT64_MAX / 2)      /* ns: never, but running */
+#define FLUSH_IDLE   (UINT64_MAX / 2)    /* ns: never, but running */
 
-__attribute__((format(printf, 3, 4)))
+static int fail(struct ns_reason *reason, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 static int fail(struct ns_reason *reason, int error, const char *format, ...)
 {
     va_list arguments;
@@ -86,15 +88,17 @@ static int take_lock(struct ns_server *server, struct ns_reason *reason)
         int fd = open(server->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
         if (fd < 0)
-            return fail(reason, errno, "%s can't be opened: %s", server->lock_path, strerror(errno));
+            return fail(reason, errno, "%s can't be opened: %s", server->lock_path,
+                        strerror(errno));
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
             int error = errno;
 
             close(fd);
             if (error != EWOULDBLOCK)
-                return fail(reason, error, "%s can't be locked: %s", server->lock_path, strerror(error));
-            return fail(reason, EADDRINUSE, "another daemon serves %s; stop it, or use another socket",
-                        server->path);
+                return fail(reason, error, "%s can't be locked: %s", server->lock_path,
+                            strerror(error));
+            return fail(reason, EADDRINUSE,
+                        "another daemon serves %s; stop it, or use another socket", server->path);
         }
         if (is_named(fd, server->lock_path)) {
             server->lock_fd = fd;
@@ -124,9 +128,11 @@ static int clear_path(const struct sockaddr_un *address, struct ns_reason *reaso
     if (lstat(path, &file) < 0)
         return errno == ENOENT ? 0 : fail(reason, errno, "%s: %s", path, strerror(errno));
     if (!S_ISSOCK(file.st_mode))
-        return fail(reason, EEXIST, "%s exists and is no socket; remove it, or use another path", path);
+        return fail(reason, EEXIST, "%s exists and is no socket; remove it, or use another path",
+                    path);
     if (answers(address))
-        return fail(reason, EADDRINUSE, "another server answers on %s; stop it, or use another socket", path);
+        return fail(reason, EADDRINUSE,
+                    "another server answers on %s; stop it, or use another socket", path);
     if (unlink(path) < 0)
         return fail(reason, errno, "the old socket %s can't be removed: %s", path, strerror(errno));
     return 0;
@@ -139,27 +145,30 @@ static int set_access(const struct ns_server *server, unsigned mode, struct ns_r
         return fail(reason, errno, "%s can't be given to group %u: %s", server->path, server->group,
                     strerror(errno));
     if (chmod(server->path, mode != 0 ? mode : DEFAULT_MODE) < 0)
-        return fail(reason, errno, "%s can't be given mode %o: %s", server->path, mode, strerror(errno));
+        return fail(reason, errno, "%s can't be given mode %o: %s", server->path, mode,
+                    strerror(errno));
     return 0;
 }
 
 static int bind_socket(struct ns_server *server, unsigned mode, struct ns_reason *reason)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat file;
     int error;
 
     if (strlen(server->path) >= sizeof(address.sun_path))
-        return fail(reason, ENAMETOOLONG, "the socket's path %s is longer than %zu bytes", server->path,
-                    sizeof(address.sun_path) - 1);
+        return fail(reason, ENAMETOOLONG, "the socket's path %s is longer than %zu bytes",
+                    server->path, sizeof(address.sun_path) - 1);
     strcpy(address.sun_path, server->path);
     error = clear_path(&address, reason);
     if (error < 0)
         return error;
     server->io.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (server->io.fd < 0 || bind(server->io.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+    if (server->io.fd < 0 ||
+        bind(server->io.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
         lstat(server->path, &file) < 0)
-        return fail(reason, errno, "the socket %s can't be made: %s", server->path, strerror(errno));
+        return fail(reason, errno, "the socket %s can't be made: %s", server->path,
+                    strerror(errno));
     server->device = file.st_dev;
     server->inode = file.st_ino;
     error = set_access(server, mode, reason);
@@ -193,7 +202,8 @@ static int find_group(struct ns_server *server, const char *name, struct ns_reas
     else if (ns_wire_number(name, UINT32_MAX - 1, &number) == 0)
         server->group = (gid_t)number;
     else
-        return fail(reason, ENOENT, "there is no group '%s'; give a name of /etc/group or a number", name);
+        return fail(reason, ENOENT, "there is no group '%s'; give a name of /etc/group or a number",
+                    name);
     server->has_group = true;
     return 0;
 }
@@ -223,7 +233,7 @@ static int identify(const struct ns_server *server, int fd, struct ns_identity *
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
         return -errno;
-    *who = (struct ns_identity){ .uid = peer.uid, .gid = peer.gid, .pid = (uint32_t)peer.pid };
+    *who = (struct ns_identity){.uid = peer.uid, .gid = peer.gid, .pid = (uint32_t)peer.pid};
     who->privileged = peer.uid == 0 || peer.uid == server->own_uid ||
                       (server->has_group && peer.gid == server->group);
     groups = peer_groups(fd, &count);
@@ -241,7 +251,8 @@ static int identify(const struct ns_server *server, int fd, struct ns_identity *
 
 static void resume_accepting(struct ns_timer *timer)
 {
-    struct ns_server *server = (struct ns_server *)((char *)timer - offsetof(struct ns_server, accept));
+    struct ns_server *server =
+        (struct ns_server *)((char *)timer - offsetof(struct ns_server, accept));
 
     ns_loop_change(server->loop, &server->io, EPOLLIN);
 }
@@ -249,24 +260,25 @@ static void resume_accepting(struct ns_timer *timer)
 /* No descriptor is free: clients wait in the backlog, and the loop is not woken by them meanwhile. */
 static void pause_accepting(struct ns_server *server)
 {
-    static struct ns_log_limit limit = { .burst = 1 };
+    static struct ns_log_limit limit = {.burst = 1};
 
-    ns_log_limited(&limit, NS_LOG_WARNING, "%s: no descriptor is left for another client: %s", server->path,
-                   strerror(errno));
+    ns_log_limited(&limit, NS_LOG_WARNING, "%s: no descriptor is left for another client: %s",
+                   server->path, strerror(errno));
     if (ns_timer_start(server->loop, &server->accept, ACCEPT_PAUSE) == 0)
         ns_loop_change(server->loop, &server->io, 0);
 }
 
 static int admit(struct ns_server *server, int fd)
 {
-    static struct ns_log_limit limit = { .burst = 1 };
+    static struct ns_log_limit limit = {.burst = 1};
     struct ns_identity who;
     int error = identify(server, fd, &who);
 
     if (error < 0)
         return error;
     if (!who.privileged && server->unprivileged >= server->unprivileged_max) {
-        ns_log_limited(&limit, NS_LOG_WARNING, "%s: uid %u is turned away, %u clients without privilege are there",
+        ns_log_limited(&limit, NS_LOG_WARNING,
+                       "%s: uid %u is turned away, %u clients without privilege are there",
                        server->path, who.uid, server->unprivileged);
         return -EBUSY;
     }
@@ -294,7 +306,8 @@ static void accept_clients(struct ns_io *io, uint32_t events)
 
 static void flush(struct ns_timer *timer)
 {
-    struct ns_server *server = (struct ns_server *)((char *)timer - offsetof(struct ns_server, flush));
+    struct ns_server *server =
+        (struct ns_server *)((char *)timer - offsetof(struct ns_server, flush));
 
     /* Its place in the heap was just given up, so there is room for it. */
     ns_timer_start(server->loop, timer, FLUSH_IDLE);
@@ -307,15 +320,15 @@ static const struct {
     const char *name;
     size_t offset;
 } counter_names[] = {
-    { "connections", offsetof(struct ns_server_counters, connections) },
-    { "connections_total", offsetof(struct ns_server_counters, connections_total) },
-    { "errors", offsetof(struct ns_server_counters, errors) },
-    { "events", offsetof(struct ns_server_counters, events) },
-    { "events_merged", offsetof(struct ns_server_counters, events_merged) },
-    { "reads", offsetof(struct ns_server_counters, reads) },
-    { "replies", offsetof(struct ns_server_counters, replies) },
-    { "requests", offsetof(struct ns_server_counters, requests) },
-    { "writes", offsetof(struct ns_server_counters, writes) },
+    {"connections", offsetof(struct ns_server_counters, connections)},
+    {"connections_total", offsetof(struct ns_server_counters, connections_total)},
+    {"errors", offsetof(struct ns_server_counters, errors)},
+    {"events", offsetof(struct ns_server_counters, events)},
+    {"events_merged", offsetof(struct ns_server_counters, events_merged)},
+    {"reads", offsetof(struct ns_server_counters, reads)},
+    {"replies", offsetof(struct ns_server_counters, replies)},
+    {"requests", offsetof(struct ns_server_counters, requests)},
+    {"writes", offsetof(struct ns_server_counters, writes)},
 };
 enum { COUNTERS = sizeof(counter_names) / sizeof(counter_names[0]) };
 
@@ -327,7 +340,8 @@ static void read_counter(struct ns_query *query, const char *below, void *arg)
         if (strcmp(below, counter_names[i].name) == 0) {
             uint64_t value;
 
-            memcpy(&value, (const char *)&server->counters + counter_names[i].offset, sizeof(value));
+            memcpy(&value, (const char *)&server->counters + counter_names[i].offset,
+                   sizeof(value));
             ns_query_printf(query, "%llu", (unsigned long long)value);
             return;
         }
@@ -345,18 +359,21 @@ static void list_counters(struct ns_query *query, const char *below, void *arg)
 
     (void)arg;
     for (size_t i = 0; *below == '\0' && i < COUNTERS; i++)
-        size += (size_t)snprintf(names + size, sizeof(names) - size, "%s", counter_names[i].name) + 1;
+        size +=
+            (size_t)snprintf(names + size, sizeof(names) - size, "%s", counter_names[i].name) + 1;
     ns_query_answer(query, 0, names, size);
 }
 
-static int register_stats(struct ns_server *server, struct ns_stats *stats, struct ns_reason *reason)
+static int register_stats(struct ns_server *server, struct ns_stats *stats,
+                          struct ns_reason *reason)
 {
     int error = 0;
 
     if (stats == NULL)
         return 0;
     error = ns_stats_add(stats, "self/error", ns_operations_read_error, NULL, NULL);
-    if (error == 0 && (error = ns_stats_add(stats, "server", read_counter, list_counters, server)) < 0)
+    if (error == 0 &&
+        (error = ns_stats_add(stats, "server", read_counter, list_counters, server)) < 0)
         ns_stats_remove(stats, "self/error");
     if (error < 0)
         return fail(reason, -error, "/stats/server can't be registered: %s", strerror(-error));
@@ -370,14 +387,14 @@ static struct ns_server *new_server(struct ns_store *store, struct ns_loop *loop
                                     const struct ns_server_options *options)
 {
     struct ns_server *server = calloc(1, sizeof(*server));
-    struct rlimit files = { .rlim_cur = 1024 };
+    struct rlimit files = {.rlim_cur = 1024};
 
     if (server == NULL)
         return NULL;
     getrlimit(RLIMIT_NOFILE, &files);
     server->store = store;
     server->loop = loop;
-    server->io = (struct ns_io){ .fd = -1, .fn = accept_clients };
+    server->io = (struct ns_io){.fd = -1, .fn = accept_clients};
     server->lock_fd = -1;
     server->own_uid = geteuid();
     server->flush.fn = flush;
@@ -392,7 +409,8 @@ static struct ns_server *new_server(struct ns_store *store, struct ns_loop *loop
     return server;
 }
 
-static int start(struct ns_server *server, const struct ns_server_options *options, struct ns_reason *reason)
+static int start(struct ns_server *server, const struct ns_server_options *options,
+                 struct ns_reason *reason)
 {
     int error = server->path == NULL || server->lock_path == NULL
                     ? fail(reason, ENOMEM, "out of memory")
@@ -413,11 +431,13 @@ static int start(struct ns_server *server, const struct ns_server_options *optio
     return error;
 }
 
-int ns_server_new(struct ns_store *store, struct ns_loop *loop, const struct ns_server_options *options,
-                  struct ns_reason *reason, struct ns_server **result)
+int ns_server_new(struct ns_store *store, struct ns_loop *loop,
+                  const struct ns_server_options *options, struct ns_reason *reason,
+                  struct ns_server **result)
 {
     struct ns_server *server = new_server(store, loop, options);
-    int error = server != NULL ? start(server, options, reason) : fail(reason, ENOMEM, "out of memory");
+    int error =
+        server != NULL ? start(server, options, reason) : fail(reason, ENOMEM, "out of memory");
 
     if (error < 0 && server != NULL)
         ns_server_free(server);

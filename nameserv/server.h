@@ -24,9 +24,9 @@ struct ns_server;
 struct ns_stats;
 
 struct ns_server_options {
-    const char *path;       /* of the socket */
-    unsigned mode;          /* of the socket file; 0 = 0666: permissions decide, and all may read */
-    const char *group;      /* name or number: the socket file's group, and its members are privileged;
+    const char *path;  /* of the socket */
+    unsigned mode;     /* of the socket file; 0 = 0666: permissions decide, and all may read */
+    const char *group; /* name or number: the socket file's group, and its members are privileged;
                                NULL = none */
     unsigned transactions;  /* a connection's open transactions; 0 = 64 */
     unsigned watches;       /* a connection's watches, unless it is privileged; 0 = 1024 */
@@ -35,8 +35,9 @@ struct ns_server_options {
 
 /* Listen. A live daemon on the socket: -EADDRINUSE; a dead one's file is replaced. reason gets a
  * sentence. 0 or a negative errno. */
-int ns_server_new(struct ns_store *store, struct ns_loop *loop, const struct ns_server_options *options,
-                  struct ns_reason *reason, struct ns_server **server);
+int ns_server_new(struct ns_store *store, struct ns_loop *loop,
+                  const struct ns_server_options *options, struct ns_reason *reason,
+                  struct ns_server **server);
 
 /* Close all connections and remove the socket file. */
 void ns_server_free(struct ns_server *server);

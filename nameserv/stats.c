@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #define STATS_PATH "/stats"
 
 struct stat_name {
@@ -76,7 +75,8 @@ static const char *asked_name(const struct ns_query *query)
 /* Does `upper` name `name` itself or something above it? */
 static bool is_at_or_above(const char *upper, size_t upper_size, const char *name)
 {
-    return strncmp(upper, name, upper_size) == 0 && (name[upper_size] == '/' || name[upper_size] == '\0');
+    return strncmp(upper, name, upper_size) == 0 &&
+           (name[upper_size] == '/' || name[upper_size] == '\0');
 }
 
 /* The deepest registration that answers for name; NULL if there is none. */
@@ -87,7 +87,8 @@ static struct stat_name *find(struct ns_stats *stats, const char *name)
     for (size_t i = 0; i < stats->count; i++) {
         struct stat_name *stat = &stats->names[i];
 
-        if (is_at_or_above(stat->name, stat->size, name) && (found == NULL || stat->size > found->size))
+        if (is_at_or_above(stat->name, stat->size, name) &&
+            (found == NULL || stat->size > found->size))
             found = stat;
     }
     return found;
@@ -100,7 +101,8 @@ static const char *part_below(const struct stat_name *stat, const char *upper)
 
     if (size == 0)
         return stat->name;
-    return stat->size > size && is_at_or_above(upper, size, stat->name) ? stat->name + size + 1 : NULL;
+    return stat->size > size && is_at_or_above(upper, size, stat->name) ? stat->name + size + 1
+                                                                        : NULL;
 }
 
 static bool is_directory(const struct ns_stats *stats, const char *name)
@@ -249,7 +251,7 @@ int ns_stats_add(struct ns_stats *stats, const char *name,
     if (copy == NULL)
         return -ENOMEM;
     memmove(names + at + 1, names + at, (stats->count - at) * sizeof(*names));
-    names[at] = (struct stat_name){ copy, strlen(copy), read, list, arg };
+    names[at] = (struct stat_name){copy, strlen(copy), read, list, arg};
     stats->count++;
     return 0;
 }

@@ -29,7 +29,8 @@ int ns_stats_add(struct ns_stats *stats, const char *name,
 void ns_stats_remove(struct ns_stats *stats, const char *name);
 
 /* Convenience: answer with a formatted text. */
-void ns_query_printf(struct ns_query *query, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void ns_query_printf(struct ns_query *query, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Convenience: refuse with an error and a sentence. */
 void ns_query_refuse(struct ns_query *query, int error, const char *format, ...)

@@ -31,10 +31,10 @@ static const struct {
     int error;
     const char *name;
 } wire_errors[] = {
-    { EINVAL, "EINVAL" }, { EACCES, "EACCES" }, { EEXIST, "EEXIST" },       { EISDIR, "EISDIR" },
-    { ENOENT, "ENOENT" }, { ENOMEM, "ENOMEM" }, { ENOSPC, "ENOSPC" },       { EIO, "EIO" },
-    { ENOSYS, "ENOSYS" }, { EROFS, "EROFS" },   { ENOTEMPTY, "ENOTEMPTY" }, { EBUSY, "EBUSY" },
-    { EAGAIN, "EAGAIN" }, { E2BIG, "E2BIG" },   { EISCONN, "EISCONN" },     { EPERM, "EPERM" },
+    {EINVAL, "EINVAL"}, {EACCES, "EACCES"}, {EEXIST, "EEXIST"},       {EISDIR, "EISDIR"},
+    {ENOENT, "ENOENT"}, {ENOMEM, "ENOMEM"}, {ENOSPC, "ENOSPC"},       {EIO, "EIO"},
+    {ENOSYS, "ENOSYS"}, {EROFS, "EROFS"},   {ENOTEMPTY, "ENOTEMPTY"}, {EBUSY, "EBUSY"},
+    {EAGAIN, "EAGAIN"}, {E2BIG, "E2BIG"},   {EISCONN, "EISCONN"},     {EPERM, "EPERM"},
 };
 
 /* What the others are called instead. Everything that is not here is EINVAL. */
@@ -42,11 +42,11 @@ static const struct {
     int error;
     int instead;
 } nearest[] = {
-    { EDQUOT, ENOSPC },     { ENOBUFS, ENOMEM },     { EMFILE, ENOMEM },   { ENFILE, ENOMEM },
-    { ETIMEDOUT, EAGAIN },  { EINTR, EAGAIN },       { ECANCELED, EAGAIN }, { EINPROGRESS, EBUSY },
-    { EADDRINUSE, EBUSY },  { EMSGSIZE, E2BIG },     { EOVERFLOW, E2BIG }, { EFBIG, E2BIG },
-    { EOPNOTSUPP, ENOSYS }, { ENOTDIR, ENOENT },     { ENODEV, ENOENT },   { ENXIO, ENOENT },
-    { ESRCH, ENOENT },      { EPIPE, EIO },          { ECONNRESET, EIO },  { EPROTO, EIO },
+    {EDQUOT, ENOSPC},     {ENOBUFS, ENOMEM}, {EMFILE, ENOMEM},    {ENFILE, ENOMEM},
+    {ETIMEDOUT, EAGAIN},  {EINTR, EAGAIN},   {ECANCELED, EAGAIN}, {EINPROGRESS, EBUSY},
+    {EADDRINUSE, EBUSY},  {EMSGSIZE, E2BIG}, {EOVERFLOW, E2BIG},  {EFBIG, E2BIG},
+    {EOPNOTSUPP, ENOSYS}, {ENOTDIR, ENOENT}, {ENODEV, ENOENT},    {ENXIO, ENOENT},
+    {ESRCH, ENOENT},      {EPIPE, EIO},      {ECONNRESET, EIO},   {EPROTO, EIO},
 };
 
 static const char *known_name(int error)
@@ -75,7 +75,8 @@ int ns_wire_error_number(const char *payload, size_t size)
     size_t length = strnlen(payload, size);
 
     for (size_t i = 0; i < COUNT(wire_errors); i++)
-        if (strlen(wire_errors[i].name) == length && memcmp(wire_errors[i].name, payload, length) == 0)
+        if (strlen(wire_errors[i].name) == length &&
+            memcmp(wire_errors[i].name, payload, length) == 0)
             return -wire_errors[i].error;
     return -EINVAL;
 }
@@ -96,7 +97,7 @@ int ns_wire_parse(enum ns_wire_shape shape, const char *payload, size_t size,
 {
     const char *end = size > 0 ? memchr(payload, '\0', size) : NULL;
 
-    *arguments = (struct ns_wire_arguments){ .first = "", .rest = "" };
+    *arguments = (struct ns_wire_arguments){.first = "", .rest = ""};
     if (shape == NS_WIRE_ANYTHING)
         return 0;
     if (end == NULL)

@@ -48,7 +48,8 @@ struct ns_wire_header {
     uint32_t tx;      /* 0: no transaction; 0 in events */
     uint32_t size;    /* of the payload that follows */
 };
-_Static_assert(sizeof(struct ns_wire_header) == NS_WIRE_HEADER_SIZE, "the header as it is on the wire");
+_Static_assert(sizeof(struct ns_wire_header) == NS_WIRE_HEADER_SIZE,
+               "the header as it is on the wire");
 
 /* Look at the bytes received: the size of the first message, header included, and its header, once
  * the message is there whole; 0 if more bytes are needed; -EMSGSIZE as soon as the header announces

@@ -21,7 +21,7 @@ static struct ns_loop *loop;
 static struct ns_stats *stats;
 static struct ns_server *server;
 static char folder[] = "/tmp/kedge-fuzz-XXXXXX";
-static struct sockaddr_un address = { .sun_family = AF_UNIX };
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 static struct {
     int fd;
@@ -46,8 +46,8 @@ static void stop_server(void)
 
 static void start_server(void)
 {
-    struct ns_store_options store_options = { .lcores = 0 };
-    struct ns_server_options options = { .path = address.sun_path };
+    struct ns_store_options store_options = {.lcores = 0};
+    struct ns_server_options options = {.path = address.sun_path};
     struct ns_reason reason;
 
     require(mkdtemp(folder) != NULL, "a folder for the socket");

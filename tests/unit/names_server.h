@@ -47,14 +47,16 @@ struct names_server {
     struct ns_mount slow;
     struct ns_query *waiting[SLOW_MAX];
     size_t waiting_count;
-    _Atomic size_t most_output, most_events; /* bytes that any connection had waiting after a round */
+    _Atomic size_t most_output,
+        most_events;                    /* bytes that any connection had waiting after a round */
     struct ns_server_counters counters; /* as they were at the end */
     struct ns_store_counters store_counters;
 };
 
 static void slow_read(struct ns_mount *mount, struct ns_query *query)
 {
-    struct names_server *names = (struct names_server *)((char *)mount - offsetof(struct names_server, slow));
+    struct names_server *names =
+        (struct names_server *)((char *)mount - offsetof(struct names_server, slow));
 
     if (strcmp(query->path, "/slow/release") != 0) {
         assert_true(names->waiting_count < SLOW_MAX);
@@ -88,7 +90,7 @@ static uint64_t names_server_round(void *arg)
     struct names_server *names = arg;
     const struct ns_connection *connection;
 
-    LIST_FOREACH(connection, &names->server->connections, link) {
+    LIST_FOREACH (connection, &names->server->connections, link) {
         if (ns_output_size(&connection->output) > names->most_output)
             names->most_output = ns_output_size(&connection->output);
         if (connection->events.bytes > names->most_events)
@@ -100,11 +102,10 @@ static uint64_t names_server_round(void *arg)
 static void *names_server_thread(void *arg)
 {
     static const struct ns_mount_ops slow_ops = {
-        .name = "slow", .computed = true, .read = slow_read, .list = slow_list
-    };
+        .name = "slow", .computed = true, .read = slow_read, .list = slow_list};
     struct names_server *names = arg;
-    struct ns_store_options options = { .lcores = 0 };
-    struct ns_reason reason = { .text = "" };
+    struct ns_store_options options = {.lcores = 0};
+    struct ns_reason reason = {.text = ""};
 
     assert_int_equal(ns_store_new(&options, &names->store), 0);
     names->loop = ns_loop_new();
@@ -113,7 +114,8 @@ static void *names_server_thread(void *arg)
     assert_int_equal(ns_mount_add(names->store, &names->slow, "/slow", &slow_ops), 0);
     names->options.path = names->path;
     names->options.stats = names->stats;
-    assert_int_equal(ns_server_new(names->store, names->loop, &names->options, &reason, &names->server), 0);
+    assert_int_equal(
+        ns_server_new(names->store, names->loop, &names->options, &reason, &names->server), 0);
     sem_post(&names->started);
     ns_loop_hook(names->loop, names_server_round, names);
     ns_loop_run(names->loop);
@@ -129,7 +131,8 @@ static void *names_server_thread(void *arg)
     return NULL;
 }
 
-static inline void names_server_start(struct names_server *names, const struct ns_server_options *options)
+static inline void names_server_start(struct names_server *names,
+                                      const struct ns_server_options *options)
 {
     memset(names, 0, sizeof(*names));
     if (options != NULL)
@@ -163,7 +166,7 @@ struct message {
 
 static inline int raw_connect(const struct names_server *names)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     strcpy(address.sun_path, names->path);
@@ -176,10 +179,10 @@ static inline void raw_bytes(int fd, const void *bytes, size_t size)
     assert_int_equal(send(fd, bytes, size, MSG_NOSIGNAL), size);
 }
 
-static inline size_t raw_format(char *buffer, uint32_t type, uint32_t tx, uint32_t request, const void *payload,
-                                size_t size)
+static inline size_t raw_format(char *buffer, uint32_t type, uint32_t tx, uint32_t request,
+                                const void *payload, size_t size)
 {
-    struct ns_wire_header header = { type, request, tx, (uint32_t)size };
+    struct ns_wire_header header = {type, request, tx, (uint32_t)size};
 
     memcpy(buffer, &header, sizeof(header));
     if (size > 0)
@@ -187,7 +190,8 @@ static inline size_t raw_format(char *buffer, uint32_t type, uint32_t tx, uint32
     return sizeof(header) + size;
 }
 
-static inline void raw_send(int fd, uint32_t type, uint32_t tx, uint32_t request, const void *payload, size_t size)
+static inline void raw_send(int fd, uint32_t type, uint32_t tx, uint32_t request,
+                            const void *payload, size_t size)
 {
     char buffer[NS_WIRE_MESSAGE_MAX];
 
@@ -229,7 +233,8 @@ static inline void raw_ask(int fd, uint32_t type, uint32_t tx, const void *paylo
     assert_true(reply->header.type == type || reply->header.type == NS_WIRE_ERROR);
 }
 
-static inline void expect_bytes(const struct message *message, uint32_t type, const void *bytes, size_t size)
+static inline void expect_bytes(const struct message *message, uint32_t type, const void *bytes,
+                                size_t size)
 {
     if (message->header.type != type)
         print_message("type %u: %s\n", message->header.type, message->payload);
@@ -239,27 +244,27 @@ static inline void expect_bytes(const struct message *message, uint32_t type, co
 }
 
 /* Ask and expect this reply; both are literals. */
-#define EXPECT(fd, type, tx, payload, answer)                                   \
-    do {                                                                        \
-        struct message reply_;                                                  \
-        raw_ask(fd, type, tx, payload, sizeof(payload) - 1, &reply_);           \
-        expect_bytes(&reply_, type, answer, sizeof(answer) - 1);                \
+#define EXPECT(fd, type, tx, payload, answer)                         \
+    do {                                                              \
+        struct message reply_;                                        \
+        raw_ask(fd, type, tx, payload, sizeof(payload) - 1, &reply_); \
+        expect_bytes(&reply_, type, answer, sizeof(answer) - 1);      \
     } while (0)
 #define EXPECT_OK(fd, type, tx, payload) EXPECT(fd, type, tx, payload, "OK\0")
 /* Ask and expect this error. */
-#define EXPECT_ERROR(fd, type, tx, payload, name)                               \
-    do {                                                                        \
-        struct message reply_;                                                  \
-        raw_ask(fd, type, tx, payload, sizeof(payload) - 1, &reply_);           \
-        expect_bytes(&reply_, NS_WIRE_ERROR, name "\0", sizeof(name));          \
+#define EXPECT_ERROR(fd, type, tx, payload, name)                      \
+    do {                                                               \
+        struct message reply_;                                         \
+        raw_ask(fd, type, tx, payload, sizeof(payload) - 1, &reply_);  \
+        expect_bytes(&reply_, NS_WIRE_ERROR, name "\0", sizeof(name)); \
     } while (0)
 /* The next message is this event. */
-#define EXPECT_EVENT(fd, payload)                                               \
-    do {                                                                        \
-        struct message event_;                                                  \
-        raw_receive(fd, &event_);                                               \
+#define EXPECT_EVENT(fd, payload)                                                 \
+    do {                                                                          \
+        struct message event_;                                                    \
+        raw_receive(fd, &event_);                                                 \
         expect_bytes(&event_, NS_WIRE_WATCH_EVENT, payload, sizeof(payload) - 1); \
-        assert_int_equal(event_.header.request | event_.header.tx, 0);          \
+        assert_int_equal(event_.header.request | event_.header.tx, 0);            \
     } while (0)
 
 static inline uint32_t raw_begin(int fd)

@@ -78,7 +78,8 @@ static void a_long_pipeline(void **state)
     (void)state;
     for (int i = 0; i < MANY; i++) {
         assert_int_equal(ns_client_send(client, NS_WIRE_WRITE, 0, payload,
-                                        (size_t)sprintf(payload, "/wide/n%05d%c%d", i, 0, i)), 0);
+                                        (size_t)sprintf(payload, "/wide/n%05d%c%d", i, 0, i)),
+                         0);
         assert_int_equal(ns_client_send(client, NS_WIRE_READ, 0, payload, 13), 0);
     }
     assert_int_equal(ns_client_read(client, 0, "/wide", &data, &size), -EBUSY);
@@ -116,7 +117,8 @@ static void events(void **state)
 
         sprintf(name, "/w/%d", i);
         assert_int_equal(ns_client_write(other, 0, name, "", 0), 0);
-        assert_int_equal(ns_client_read(client, 0, name, &data, &size), 0); /* events come before it */
+        assert_int_equal(ns_client_read(client, 0, name, &data, &size),
+                         0); /* events come before it */
     }
     for (int i = 0; i < 10; i++) {
         char name[16];
@@ -154,7 +156,7 @@ static void nobody_there(void **state)
 /* A server that answers every connection's first request with these bytes, and closes. */
 static int bad_socket(char *path)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
     snprintf(path, sizeof(address.sun_path), "%s/bad", names.folder);
@@ -164,11 +166,12 @@ static int bad_socket(char *path)
     return fd;
 }
 
-static int ask_bad(int listener, const char *path, uint32_t type, uint32_t request, uint32_t said, size_t sent)
+static int ask_bad(int listener, const char *path, uint32_t type, uint32_t request, uint32_t said,
+                   size_t sent)
 {
-    struct ns_wire_header header = { type, request, 0, said };
+    struct ns_wire_header header = {type, request, 0, said};
     struct ns_client *bad;
-    char zeros[NS_WIRE_PAYLOAD_MAX] = { 0 };
+    char zeros[NS_WIRE_PAYLOAD_MAX] = {0};
     int fd, error;
 
     assert_int_equal(ns_client_open(path, &bad), 0);
@@ -195,7 +198,8 @@ static void bad_replies_lose_the_connection(void **state)
     assert_int_equal(ask_bad(listener, path, NS_WIRE_READ, 2, 5, 5), -EPIPE); /* another's */
     assert_int_equal(ask_bad(listener, path, NS_WIRE_READ, 1, 4097, 0), -EPIPE);
     assert_int_equal(ask_bad(listener, path, NS_WIRE_READ, 1, 100, 50), -EPIPE);
-    assert_int_equal(ask_bad(listener, path, NS_WIRE_ERROR, 1, 5, 5), -EINVAL); /* an unknown name */
+    assert_int_equal(ask_bad(listener, path, NS_WIRE_ERROR, 1, 5, 5),
+                     -EINVAL); /* an unknown name */
     assert_int_equal(ask_bad(listener, path, NS_WIRE_WATCH_EVENT, 0, 1, 1), -EPIPE);
     close(listener);
     unlink(path);
@@ -206,8 +210,9 @@ static void bad_replies_lose_the_connection(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CLIENT_TEST(calls),  CLIENT_TEST(transactions), CLIENT_TEST(a_long_pipeline),
-        CLIENT_TEST(events), CLIENT_TEST(nobody_there), CLIENT_TEST(bad_replies_lose_the_connection),
+        CLIENT_TEST(calls),           CLIENT_TEST(transactions),
+        CLIENT_TEST(a_long_pipeline), CLIENT_TEST(events),
+        CLIENT_TEST(nobody_there),    CLIENT_TEST(bad_replies_lose_the_connection),
     };
 
     return cmocka_run_group_tests_name("client", tests, NULL, NULL);

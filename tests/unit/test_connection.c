@@ -214,11 +214,11 @@ static void requests_before_half_a_close_are_answered(void **state)
 
 static void too_long_closes_the_connection(void **state)
 {
-    static const uint32_t sizes[] = { 4097, 5000, 0x7fffffff, 0x80000000, 0xffffffff };
+    static const uint32_t sizes[] = {4097, 5000, 0x7fffffff, 0x80000000, 0xffffffff};
 
     (void)state;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        struct ns_wire_header header = { .type = NS_WIRE_READ, .size = sizes[i] };
+        struct ns_wire_header header = {.type = NS_WIRE_READ, .size = sizes[i]};
         int bad = raw_connect(&names);
 
         raw_bytes(bad, &header, sizeof(header));
@@ -230,7 +230,7 @@ static void too_long_closes_the_connection(void **state)
 
 static void zero_length_requests_are_answered(void **state)
 {
-    static const uint32_t types[] = { NS_WIRE_RESET_WATCHES, NS_WIRE_TRANSACTION_START };
+    static const uint32_t types[] = {NS_WIRE_RESET_WATCHES, NS_WIRE_TRANSACTION_START};
     struct message got;
 
     (void)state;
@@ -256,8 +256,8 @@ static void garbage_harms_nobody(void **state)
             bytes[i] = (char)rand();
         if (round % 3 > 0 && size > 16) { /* a header that passes, again and again */
             for (size_t at = 0; at + 16 < size; at += 16 + (size_t)(bytes[at + 12] & 0x3f)) {
-                struct ns_wire_header header = { (uint32_t)rand() % 25, 1, (uint32_t)rand() % 3,
-                                                 bytes[at + 12] & 0x3f };
+                struct ns_wire_header header = {(uint32_t)rand() % 25, 1, (uint32_t)rand() % 3,
+                                                bytes[at + 12] & 0x3f};
                 memcpy(bytes + at, &header, sizeof(header));
                 bytes[at + 16] = '/';
             }

@@ -87,7 +87,7 @@ static void a_line_stays_one_line(void **state)
 
 static void limits_count_what_they_leave_out(void **state)
 {
-    struct ns_log_limit limit = { .burst = 3 };
+    struct ns_log_limit limit = {.burst = 3};
     size_t lines = 0, calls = 0;
     char expected[100];
 

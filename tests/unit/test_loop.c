@@ -62,14 +62,15 @@ static void stop_loop(struct ns_timer *timer)
 
 static void timers_fire_in_order_and_stopped_ones_do_not(void **state)
 {
-    struct ns_timer last = { .fn = stop_loop };
+    struct ns_timer last = {.fn = stop_loop};
     size_t expected = 0;
 
     (void)state;
     fired_count = 0;
     srand(1);
     for (size_t i = 0; i < TIMERS; i++) {
-        numbered[i] = (struct numbered){ .timer.fn = count_fired, .after = (uint64_t)(rand() % 1000000) };
+        numbered[i] =
+            (struct numbered){.timer.fn = count_fired, .after = (uint64_t)(rand() % 1000000)};
         assert_int_equal(ns_timer_start(loop, &numbered[i].timer, numbered[i].after), 0);
     }
     /* Move some, stop some. */
@@ -124,7 +125,7 @@ static void first_fires(struct ns_timer *timer)
 
 static void a_timer_started_by_a_timer_fires_in_the_next_round(void **state)
 {
-    struct ns_timer first = { .fn = first_fires };
+    struct ns_timer first = {.fn = first_fires};
 
     (void)state;
     rounds = 0;
@@ -162,7 +163,7 @@ static int signalled(void)
 
 static void a_removed_descriptor_is_silent_at_once(void **state)
 {
-    struct counted a = { .io = { signalled(), remove_both } }, b = { .io = { signalled(), remove_both } };
+    struct counted a = {.io = {signalled(), remove_both}}, b = {.io = {signalled(), remove_both}};
 
     (void)state;
     a.other = &b;
@@ -194,11 +195,11 @@ static void start_timer(struct ns_io *io, uint32_t events)
 
 static void a_timer_started_by_a_descriptor_fires_in_the_same_round(void **state)
 {
-    struct counted a = { .io = { signalled(), start_timer } };
+    struct counted a = {.io = {signalled(), start_timer}};
 
     (void)state;
     rounds = 0;
-    same_round = (struct ns_timer){ .fn = same_round_fires };
+    same_round = (struct ns_timer){.fn = same_round_fires};
     ns_loop_hook(loop, count_round, NULL);
     assert_int_equal(ns_loop_add(loop, &a.io, EPOLLIN), 0);
     ns_loop_run(loop);
@@ -209,7 +210,7 @@ static void a_timer_started_by_a_descriptor_fires_in_the_same_round(void **state
 
 static void a_bad_descriptor_is_refused(void **state)
 {
-    struct ns_io io = { .fd = -1 };
+    struct ns_io io = {.fd = -1};
 
     (void)state;
     assert_true(ns_loop_add(loop, &io, EPOLLIN) < 0);

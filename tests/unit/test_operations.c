@@ -67,8 +67,9 @@ static void the_longest_value(void **state)
 
 static void paths(void **state)
 {
-    static const char *const bad[] = { "",    "//",   "/a/", "/a//b", "/a b", "/a\x80", "/local/domain/",
-                                       "a//", "/a\n", "@x",  "/*",    "a b",  " /a" };
+    static const char *const bad[] = {
+        "",    "//",   "/a/", "/a//b", "/a b", "/a\x80", "/local/domain/",
+        "a//", "/a\n", "@x",  "/*",    "a b",  " /a"};
     char payload[NS_PATH_MAX + 2];
     struct message reply;
 
@@ -84,7 +85,8 @@ static void paths(void **state)
     payload[sizeof(payload) - 1] = '\0';
     raw_ask(fd, NS_WIRE_MKDIR, 0, payload, sizeof(payload), &reply);
     expect_bytes(&reply, NS_WIRE_ERROR, "EINVAL", 7);
-    raw_ask(fd, NS_WIRE_READ, 0, payload + 1, sizeof(payload) - 1, &reply); /* relative, and too long */
+    raw_ask(fd, NS_WIRE_READ, 0, payload + 1, sizeof(payload) - 1,
+            &reply); /* relative, and too long */
     expect_bytes(&reply, NS_WIRE_ERROR, "EINVAL", 7);
     EXPECT_OK(fd, NS_WIRE_WRITE, 0, "/a/10.0.0.5:80+x=1,~%\0ok"); /* a plain part's characters */
 }
@@ -119,12 +121,14 @@ static void permissions(void **state)
     EXPECT_ERROR(fd, NS_WIRE_SET_PERMS, 0, "/p\0r\0", "EINVAL");
     EXPECT_ERROR(fd, NS_WIRE_SET_PERMS, 0, "/p\0r5", "EINVAL");
     expect_reason("ending with a NUL");
-    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0, "/p\0r32757\0w32757\0"); /* DOMID_ANY is a number like others */
+    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0,
+              "/p\0r32757\0w32757\0"); /* DOMID_ANY is a number like others */
 }
 
 static void what_is_not_served(void **state)
 {
-    static const uint32_t types[] = { 0, 8, 9, 15, 16, 17, 18, 19, 20, 23, 24, 25, 26, 27, 100, 65535, 0xffffffff };
+    static const uint32_t types[] = {0,  8,  9,  15, 16, 17,  18,    19,        20,
+                                     23, 24, 25, 26, 27, 100, 65535, 0xffffffff};
     struct message reply;
 
     (void)state;
@@ -186,7 +190,7 @@ static void transaction_numbers(void **state)
     EXPECT_ERROR(fd, NS_WIRE_TRANSACTION_END, tx, "X\0", "EINVAL");
     EXPECT_ERROR(fd, NS_WIRE_TRANSACTION_END, tx, "", "EINVAL");
     EXPECT_OK(fd, NS_WIRE_TRANSACTION_END, tx, "T\0"); /* it had stayed open */
-    EXPECT_OK(fd, NS_WIRE_WATCH, 999, "/w\0t\0");       /* ignores it */
+    EXPECT_OK(fd, NS_WIRE_WATCH, 999, "/w\0t\0");      /* ignores it */
     EXPECT_EVENT(fd, "/w\0t\0");
     EXPECT_OK(fd, NS_WIRE_UNWATCH, 999, "/w\0t\0");
     EXPECT_ERROR(fd, NS_WIRE_RESET_WATCHES, 999, "\0", "ENOENT");
@@ -228,7 +232,8 @@ static void make_wide(void)
 
 /* Fetch a whole list by DIRECTORY_PART; between() is called between the parts. Returns its size, and
  * the number of names. */
-static size_t fetch_parts(uint32_t tx, const char *path, char *list, size_t room, void (*between)(void))
+static size_t fetch_parts(uint32_t tx, const char *path, char *list, size_t room,
+                          void (*between)(void))
 {
     char payload[128], generation[64] = "";
     struct message reply;
@@ -275,7 +280,8 @@ static void add_another(void)
     char payload[64];
     struct message reply;
 
-    raw_ask(other_fd, NS_WIRE_MKDIR, 0, payload, (size_t)sprintf(payload, "/wide/also-%05d", count++) + 1, &reply);
+    raw_ask(other_fd, NS_WIRE_MKDIR, 0, payload,
+            (size_t)sprintf(payload, "/wide/also-%05d", count++) + 1, &reply);
     assert_int_equal(reply.header.type, NS_WIRE_MKDIR);
 }
 

@@ -14,8 +14,8 @@ static struct names_server names;
 /* A second server, in this thread; its error, and the reason. */
 static int second_server(const char *path, struct ns_reason *reason)
 {
-    struct ns_store_options store_options = { .lcores = 0 };
-    struct ns_server_options options = { .path = path };
+    struct ns_store_options store_options = {.lcores = 0};
+    struct ns_server_options options = {.path = path};
     struct ns_server *server;
     struct ns_store *store;
     struct ns_loop *loop = ns_loop_new();
@@ -34,7 +34,7 @@ static int second_server(const char *path, struct ns_reason *reason)
 
 static int bound_socket(const char *path, int backlog)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     strcpy(address.sun_path, path);
@@ -139,8 +139,8 @@ enum { RACERS = 8 };
 /* Start when the pipe closes, say whether we serve the socket, and keep it until it is gone. */
 static void race(int go, int end)
 {
-    struct ns_server_options options = { .path = path };
-    struct ns_store_options store_options = { .lcores = 0 };
+    struct ns_server_options options = {.path = path};
+    struct ns_store_options store_options = {.lcores = 0};
     struct ns_reason reason;
     struct ns_server *server;
     struct ns_store *store;
@@ -185,7 +185,8 @@ static void of_many_that_start_at_once_one_wins(void **state)
     close(end[0]);
     assert_int_equal(answers, RACERS);
     assert_int_equal(winners, 1);
-    snprintf(path, sizeof(path), "%s/sock.lock", folder); /* who is killed leaves it, and it is no harm */
+    snprintf(path, sizeof(path), "%s/sock.lock",
+             folder); /* who is killed leaves it, and it is no harm */
     assert_int_equal(unlink(path), 0);
 }
 
@@ -193,7 +194,7 @@ static void of_many_that_start_at_once_one_wins(void **state)
 
 static void mode_and_group_of_the_file(void **state)
 {
-    struct ns_server_options options = { .mode = 0660, .group = geteuid() == 0 ? "12345" : NULL };
+    struct ns_server_options options = {.mode = 0660, .group = geteuid() == 0 ? "12345" : NULL};
     struct stat file;
 
     (void)state;
@@ -211,8 +212,8 @@ static void mode_and_group_of_the_file(void **state)
 
 static void an_unknown_group_is_refused(void **state)
 {
-    struct ns_store_options store_options = { .lcores = 0 };
-    struct ns_server_options options = { .path = path, .group = "no-such-group" };
+    struct ns_store_options store_options = {.lcores = 0};
+    struct ns_server_options options = {.path = path, .group = "no-such-group"};
     struct ns_server *server;
     struct ns_store *store;
     struct ns_loop *loop = ns_loop_new();
@@ -244,7 +245,7 @@ static int connect_as(uid_t uid, gid_t gid, size_t group_count, const gid_t *gro
 
 static void strangers_may_read_and_have_limits(void **state)
 {
-    struct ns_server_options options = { .watches = 3 };
+    struct ns_server_options options = {.watches = 3};
     int fd, root;
 
     (void)state;
@@ -276,7 +277,7 @@ static void strangers_may_read_and_have_limits(void **state)
 
 static void members_of_the_group_are_privileged(void **state)
 {
-    struct ns_server_options options = { .group = "12345", .mode = 0666 };
+    struct ns_server_options options = {.group = "12345", .mode = 0666};
     gid_t many[100];
     int fd;
 
@@ -312,11 +313,11 @@ static void clients_wait_when_descriptors_run_out(void **state)
     names_server_start(&names, NULL);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     last = dup(0);
-    low = (struct rlimit){ .rlim_cur = (rlim_t)last + 20, .rlim_max = before.rlim_max };
+    low = (struct rlimit){.rlim_cur = (rlim_t)last + 20, .rlim_max = before.rlim_max};
     close(last);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
     while (count < MANY) { /* the server's ends take descriptors of this process too */
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
 
         fds[count] = socket(AF_UNIX, SOCK_STREAM, 0);
         if (fds[count] < 0)

@@ -37,7 +37,7 @@ static void take_answer(struct ns_query *query, int error, const void *data, siz
 static void ask(const char *path, bool list)
 {
     struct ns_mount *mount = ns_mount_find(store, path, strlen(path));
-    struct ns_query query = { .store = store, .path = path, .answer = take_answer };
+    struct ns_query query = {.store = store, .path = path, .answer = take_answer};
 
     answers = 0;
     assert_true(mount->ops->computed);
@@ -93,7 +93,7 @@ static void list_fn(struct ns_query *query, const char *below, void *arg)
 
 static int setup(void **state)
 {
-    struct ns_store_options options = { .lcores = 0 };
+    struct ns_store_options options = {.lcores = 0};
 
     (void)state;
     assert_int_equal(ns_store_new(&options, &store), 0);
@@ -138,7 +138,7 @@ static void the_deepest_registration_answers(void **state)
 
 static void directories_hold_each_name_once_and_in_order(void **state)
 {
-    static const char *const names[] = { "b/c", "a", "b/a/x", "a-b", "b/a/y", "b", "c", "b.c" };
+    static const char *const names[] = {"b/c", "a", "b/a/x", "a-b", "b/a/y", "b", "c", "b.c"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -15,8 +15,8 @@
 
 static void a_message_is_there_when_all_its_bytes_are(void **state)
 {
-    char bytes[NS_WIRE_MESSAGE_MAX + 10] = { 0 };
-    struct ns_wire_header header = { .type = NS_WIRE_WRITE, .request = 7, .tx = 9, .size = 5 }, got;
+    char bytes[NS_WIRE_MESSAGE_MAX + 10] = {0};
+    struct ns_wire_header header = {.type = NS_WIRE_WRITE, .request = 7, .tx = 9, .size = 5}, got;
 
     (void)state;
     memcpy(bytes, &header, sizeof(header));
@@ -29,9 +29,9 @@ static void a_message_is_there_when_all_its_bytes_are(void **state)
 
 static void too_long_is_said_by_the_header(void **state)
 {
-    static const uint32_t sizes[] = { 4097, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff };
-    char bytes[NS_WIRE_MESSAGE_MAX] = { 0 };
-    struct ns_wire_header header = { .size = 4096 }, got;
+    static const uint32_t sizes[] = {4097, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff};
+    char bytes[NS_WIRE_MESSAGE_MAX] = {0};
+    struct ns_wire_header header = {.size = 4096}, got;
 
     (void)state;
     memcpy(bytes, &header, sizeof(header));
@@ -46,9 +46,9 @@ static void too_long_is_said_by_the_header(void **state)
 
 static void every_error_has_a_name_that_clients_know(void **state)
 {
-    static const char *const known[] = { "EINVAL", "EACCES",    "EEXIST", "EISDIR", "ENOENT", "ENOMEM",
-                                         "ENOSPC", "EIO",       "ENOSYS", "EROFS",  "EBUSY",  "EAGAIN",
-                                         "E2BIG",  "ENOTEMPTY", "EPERM",  "EISCONN" };
+    static const char *const known[] = {
+        "EINVAL", "EACCES", "EEXIST", "EISDIR", "ENOENT", "ENOMEM",    "ENOSPC", "EIO",
+        "ENOSYS", "EROFS",  "EBUSY",  "EAGAIN", "E2BIG",  "ENOTEMPTY", "EPERM",  "EISCONN"};
 
     (void)state;
     for (int error = 1; error < 200; error++) {
@@ -70,7 +70,8 @@ static void every_error_has_a_name_that_clients_know(void **state)
     assert_int_equal(ns_wire_error_number("", 0), -EINVAL);
 }
 
-static int parse(enum ns_wire_shape shape, const char *payload, size_t size, struct ns_wire_arguments *got)
+static int parse(enum ns_wire_shape shape, const char *payload, size_t size,
+                 struct ns_wire_arguments *got)
 {
     return ns_wire_parse(shape, payload, size, got);
 }
