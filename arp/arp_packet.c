@@ -59,12 +59,13 @@ void arp_build(const struct arp_packet *packet, uint8_t frame[ARP_FRAME_SIZE])
         .arp_hlen = RTE_ETHER_ADDR_LEN,
         .arp_plen = sizeof(rte_be32_t),
         .arp_opcode = rte_cpu_to_be_16(packet->operation),
-        .arp_data = {
-            .arp_sha = packet->sender_mac,
-            .arp_sip = packet->sender,
-            .arp_tha = packet->target_mac,
-            .arp_tip = packet->target,
-        },
+        .arp_data =
+            {
+                .arp_sha = packet->sender_mac,
+                .arp_sip = packet->sender,
+                .arp_tha = packet->target_mac,
+                .arp_tip = packet->target,
+            },
     };
 
     memset(frame, 0, ARP_FRAME_SIZE);

@@ -20,8 +20,8 @@ enum { ARP_FRAME_SIZE = 60 };
 
 struct arp_packet {
     struct rte_ether_addr destination, source; /* of the frame */
-    bool reverse;        /* RARP */
-    uint16_t operation;  /* host byte order */
+    bool reverse;                              /* RARP */
+    uint16_t operation;                        /* host byte order */
     struct rte_ether_addr sender_mac, target_mac;
     rte_be32_t sender, target;
 };

@@ -23,7 +23,8 @@ static void refuse(struct ns_query *query)
     ns_query_refuse(query, ENOENT, "there is no such counter");
 }
 
-void counter_names_read(struct ns_query *query, const char *below, const struct counter_name *names, size_t count)
+void counter_names_read(struct ns_query *query, const char *below, const struct counter_name *names,
+                        size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (strcmp(names[i].name, below) == 0) {
@@ -38,7 +39,8 @@ void counter_names_read(struct ns_query *query, const char *below, const struct 
     refuse(query);
 }
 
-void counter_names_list(struct ns_query *query, const char *below, const struct counter_name *names, size_t count)
+void counter_names_list(struct ns_query *query, const char *below, const struct counter_name *names,
+                        size_t count)
 {
     char listing[LISTING_MAX];
     size_t used = 0, last = SIZE_MAX, last_size = 0;

@@ -17,9 +17,11 @@ struct counter_name {
 
 /* Answer a read of what is below: the number, or an empty value for a directory. names must be sorted
  * in byte order. */
-void counter_names_read(struct ns_query *query, const char *below, const struct counter_name *names, size_t count);
+void counter_names_read(struct ns_query *query, const char *below, const struct counter_name *names,
+                        size_t count);
 
 /* Answer a listing of what is below. */
-void counter_names_list(struct ns_query *query, const char *below, const struct counter_name *names, size_t count);
+void counter_names_list(struct ns_query *query, const char *below, const struct counter_name *names,
+                        size_t count);
 
 #endif

@@ -61,15 +61,17 @@ int judge_directory(struct judge *judge)
 {
     if (judge->size == 0)
         return 0;
-    return judge_refuse(judge, EINVAL,
-                        "%s can't be its value: the name only holds those below it, and its value is empty",
-                        judge->shown);
+    return judge_refuse(
+        judge, EINVAL,
+        "%s can't be its value: the name only holds those below it, and its value is empty",
+        judge->shown);
 }
 
 int judge_mount_point(struct judge *judge)
 {
     if (judge_removal(judge))
-        return judge_refuse(judge, EPERM, "it can't be removed; remove the names below it one by one");
+        return judge_refuse(judge, EPERM,
+                            "it can't be removed; remove the names below it one by one");
     return judge_directory(judge);
 }
 
@@ -92,7 +94,8 @@ int judge_name_of(struct judge *judge, const char *noun)
 
     if (judge_link_name(last, strlen(last)))
         return 0;
-    return judge_refuse(judge, EINVAL, "%s is not a name for %s: 1 to %d letters, digits, '-', '_' or '.'",
+    return judge_refuse(judge, EINVAL,
+                        "%s is not a name for %s: 1 to %d letters, digits, '-', '_' or '.'",
                         judge->shown_name, noun, LINK_NAME_MAX - 1);
 }
 
@@ -108,9 +111,10 @@ int judge_mac_name(struct judge *judge, struct rte_ether_addr *mac)
         return judge_refuse(judge, EINVAL, "%s has upper-case letters: %s would be right",
                             judge->shown_name, canonical);
     if (!mac_is_unicast(mac))
-        return judge_refuse(judge, EINVAL,
-                            "%s is not the address of one station: multicast and zero addresses are none",
-                            judge->shown_name);
+        return judge_refuse(
+            judge, EINVAL,
+            "%s is not the address of one station: multicast and zero addresses are none",
+            judge->shown_name);
     return 0;
 }
 
@@ -119,11 +123,13 @@ int judge_ipv4_name(struct judge *judge, rte_be32_t *address)
     const char *last = strrchr(judge->change->path, '/') + 1;
 
     if (link_parse_ipv4(last, strlen(last), address) != 0)
-        return judge_refuse(judge, EINVAL, "%s is not an IPv4 address such as 10.0.0.5", judge->shown_name);
-    if (!ipv4_is_host(*address))
-        return judge_refuse(judge, EINVAL,
-                            "%s can't be the address of a host: 0/8, 127/8, multicast and reserved ones can't",
+        return judge_refuse(judge, EINVAL, "%s is not an IPv4 address such as 10.0.0.5",
                             judge->shown_name);
+    if (!ipv4_is_host(*address))
+        return judge_refuse(
+            judge, EINVAL,
+            "%s can't be the address of a host: 0/8, 127/8, multicast and reserved ones can't",
+            judge->shown_name);
     return 0;
 }
 

@@ -26,8 +26,8 @@ struct judge {
     struct name_part part[JUDGE_PARTS];
     const char *value; /* the new one; "" for a removal */
     size_t size;
-    char shown[JUDGE_SHOWN];       /* the value in quotes, fit to be printed */
-    char shown_name[JUDGE_SHOWN];  /* the last component of the name, likewise */
+    char shown[JUDGE_SHOWN];      /* the value in quotes, fit to be printed */
+    char shown_name[JUDGE_SHOWN]; /* the last component of the name, likewise */
 };
 
 /* Take a change apart. */

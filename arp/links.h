@@ -39,8 +39,8 @@
 #include "nameserv/mount.h"
 
 enum {
-    LINK_NAME_MAX = 32,   /* bytes of a port's, bridge's or interface's name with its NUL */
-    LINK_PORTS_MAX = 32,  /* RTE_MAX_ETHPORTS of Debian's DPDK */
+    LINK_NAME_MAX = 32,      /* bytes of a port's, bridge's or interface's name with its NUL */
+    LINK_PORTS_MAX = 32,     /* RTE_MAX_ETHPORTS of Debian's DPDK */
     LINK_ADDRESSES_MAX = 16, /* an interface */
     LINK_NO_ID = 0xffff,
 };
@@ -53,9 +53,9 @@ enum link_mode {
 
 struct link_port {
     char name[LINK_NAME_MAX];
-    uint16_t id;     /* of the device (DPDK's port id); LINK_NO_ID: none open */
-    uint16_t mtu;    /* bytes of an IP packet */
-    uint16_t lcore;  /* index of the worker that serves it, 0 is the first; LINK_NO_ID: none */
+    uint16_t id;    /* of the device (DPDK's port id); LINK_NO_ID: none open */
+    uint16_t mtu;   /* bytes of an IP packet */
+    uint16_t lcore; /* index of the worker that serves it, 0 is the first; LINK_NO_ID: none */
     bool up;
     struct rte_ether_addr mac;
     uint16_t bridge; /* index in links->bridges, or LINK_NO_ID */
@@ -65,11 +65,10 @@ struct link_port {
 struct link_bridge {
     char name[LINK_NAME_MAX];
     uint16_t id;
-    uint16_t iface;   /* index in links->ifaces, or LINK_NO_ID */
-    uint32_t ageing;  /* seconds; 300 if not configured; 0: stations do not age */
+    uint16_t iface;  /* index in links->ifaces, or LINK_NO_ID */
+    uint32_t ageing; /* seconds; 300 if not configured; 0: stations do not age */
     uint16_t port_count;
-    uint16_t ports[LINK_PORTS_MAX]; /* indices in links->ports; also of those that are not up or have no
-                                       device */
+    uint16_t ports[LINK_PORTS_MAX]; /* indices in links->ports; not all need be up */
 };
 
 struct link_address {
@@ -80,13 +79,14 @@ struct link_address {
 struct link_iface {
     char name[LINK_NAME_MAX];
     uint16_t id;
-    uint16_t vrf;     /* 0 */
-    uint16_t port;    /* index in links->ports it is on, or LINK_NO_ID */
-    uint16_t bridge;  /* index in links->bridges it is on, or LINK_NO_ID; both: it is on nothing yet */
+    uint16_t vrf;    /* 0 */
+    uint16_t port;   /* index in links->ports it is on, or LINK_NO_ID */
+    uint16_t bridge; /* index in links->bridges, or LINK_NO_ID; both: it is on nothing yet */
     enum link_mode mode;
-    struct rte_ether_addr mac; /* configured, else the port's, else a locally administered one made of
-                                  the name and this machine's id */
-    uint16_t mtu;     /* the port's; of a bridge, the smallest of its ports */
+    /* Configured, else the port's, else a locally administered one, made of the name and this
+     * machine's id. */
+    struct rte_ether_addr mac;
+    uint16_t mtu; /* the port's; of a bridge, the smallest of its ports */
     uint16_t address_count;
     struct link_address addresses[LINK_ADDRESSES_MAX];
 };
@@ -95,7 +95,7 @@ struct links {
     uint64_t version; /* commit */
     uint16_t port_count, bridge_count, iface_count;
     uint16_t by_port_id[LINK_PORTS_MAX]; /* device id -> index in ports, or LINK_NO_ID */
-    struct link_port *ports;      /* sorted by name; the arrays lie in the same block of memory */
+    struct link_port *ports; /* sorted by name; the arrays lie in the same block of memory */
     struct link_bridge *bridges;
     struct link_iface *ifaces;
 };
@@ -135,7 +135,8 @@ uint16_t links_bridge_id(const struct links_mount *mount, const char *name); /* 
 const struct link_port *links_port_by_id(const struct links *links, uint16_t port_id);
 
 /* The interface that frames from this port reach: the one on it, or on its bridge. NULL: none. */
-const struct link_iface *links_iface_of_port(const struct links *links, const struct link_port *port);
+const struct link_iface *links_iface_of_port(const struct links *links,
+                                             const struct link_port *port);
 
 /* Is the port that the interface is on up, or any port of its bridge? */
 bool links_iface_up(const struct links *links, const struct link_iface *iface);

@@ -54,7 +54,8 @@ const char *link_child_value(const struct ns_entry *entry, const char *child, si
     return found == NULL ? NULL : ns_entry_value(found);
 }
 
-static uint32_t number_of(const struct ns_entry *entry, const char *child, uint32_t max, uint32_t absent)
+static uint32_t number_of(const struct ns_entry *entry, const char *child, uint32_t max,
+                          uint32_t absent)
 {
     size_t size;
     const char *text = link_child_value(entry, child, &size);
@@ -184,7 +185,8 @@ static void made_mac(uint64_t machine, const char *name, struct rte_ether_addr *
     mac->addr_bytes[0] = (uint8_t)((mac->addr_bytes[0] & 0xfc) | RTE_ETHER_LOCAL_ADMIN_ADDR);
 }
 
-static void compile_mac(const struct compile *compile, struct link_iface *iface, const struct ns_entry *entry)
+static void compile_mac(const struct compile *compile, struct link_iface *iface,
+                        const struct ns_entry *entry)
 {
     size_t size;
     const char *text = link_child_value(entry, "mac", &size);
@@ -238,8 +240,9 @@ static int compile_iface(const struct ns_entry *entry, void *arg)
 /* One block for all: the arrays follow the struct. Their types need no more than its alignment. */
 static struct links *allocate(uint32_t ports, uint32_t bridges, uint32_t ifaces)
 {
-    struct links *links = calloc(1, sizeof(*links) + ports * sizeof(*links->ports) +
-                                        bridges * sizeof(*links->bridges) + ifaces * sizeof(*links->ifaces));
+    struct links *links =
+        calloc(1, sizeof(*links) + ports * sizeof(*links->ports) +
+                      bridges * sizeof(*links->bridges) + ifaces * sizeof(*links->ifaces));
 
     if (links == NULL)
         return NULL;
@@ -324,8 +327,8 @@ static bool same_iface(const struct links *l, uint16_t i, const struct links *r,
 {
     const struct link_iface *a = &l->ifaces[i], *b = &r->ifaces[j];
 
-    if (a->mode != b->mode || a->mtu != b->mtu || a->vrf != b->vrf || a->address_count != b->address_count ||
-        !rte_is_same_ether_addr(&a->mac, &b->mac) ||
+    if (a->mode != b->mode || a->mtu != b->mtu || a->vrf != b->vrf ||
+        a->address_count != b->address_count || !rte_is_same_ether_addr(&a->mac, &b->mac) ||
         strcmp(port_name(l, a->port), port_name(r, b->port)) != 0 ||
         strcmp(bridge_name(l, a->bridge), bridge_name(r, b->bridge)) != 0)
         return false;
@@ -366,11 +369,13 @@ static const struct kind {
 static int diff_kind(const struct kind *kind, const struct links *before, const struct links *after,
                      int (*fn)(const char *path, void *arg), void *arg)
 {
-    uint16_t i = 0, j = 0, old_count = before == NULL ? 0 : kind->count(before), count = kind->count(after);
+    uint16_t i = 0, j = 0, old_count = before == NULL ? 0 : kind->count(before),
+             count = kind->count(after);
 
     while (i < old_count || j < count) {
-        int order = i == old_count ? 1 : j == count ? -1 :
-                    strcmp(kind->name(before, i), kind->name(after, j));
+        int order = i == old_count ? 1
+                    : j == count   ? -1
+                                   : strcmp(kind->name(before, i), kind->name(after, j));
         char path[LINK_NAME_MAX + 16];
         int answer = 0;
 

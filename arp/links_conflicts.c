@@ -24,7 +24,8 @@ static const struct {
     [CLAIM_PORT] = {"port", "a port is in one bridge or carries one interface"},
     [CLAIM_BRIDGE] = {"bridge", "a bridge carries one interface"},
     [CLAIM_ADDRESS] = {"address", "an address belongs to one interface"},
-    [CLAIM_DEVICE] = {"device", "a device belongs to one port; give each port's device a name of its own"},
+    [CLAIM_DEVICE] = {"device",
+                      "a device belongs to one port; give each port's device a name of its own"},
     [CLAIM_ID] = {"device number", "a device belongs to one port"},
 };
 
@@ -42,8 +43,8 @@ struct claims {
     const struct ns_entry *owner; /* the bridge or interface whose children are gone through */
 };
 
-static int add(struct claims *claims, enum claim_kind kind, const char *key, size_t key_size, const char *format,
-               const char *name, const char *child)
+static int add(struct claims *claims, enum claim_kind kind, const char *key, size_t key_size,
+               const char *format, const char *name, const char *child)
 {
     struct claim *claim;
 
@@ -76,8 +77,8 @@ static int claim_port(const struct ns_entry *port, void *arg)
     text = link_child_value(port, "devargs", &size);
     if (text != NULL) {
         comma = memchr(text, ',', size);
-        error = add(claims, CLAIM_DEVICE, text, comma == NULL ? size : (size_t)(comma - text), "/port/%s/%s",
-                    name, "devargs");
+        error = add(claims, CLAIM_DEVICE, text, comma == NULL ? size : (size_t)(comma - text),
+                    "/port/%s/%s", name, "devargs");
     }
     text = link_child_value(port, "id", &size);
     if (error == 0 && text != NULL)
@@ -106,19 +107,20 @@ static int claim_address(const struct ns_entry *address, void *arg)
 {
     struct claims *claims = arg;
 
-    return add(claims, CLAIM_ADDRESS, ns_entry_name(address), address->name_size, "/iface/%s/address/%s",
-               ns_entry_name(claims->owner), ns_entry_name(address));
+    return add(claims, CLAIM_ADDRESS, ns_entry_name(address), address->name_size,
+               "/iface/%s/address/%s", ns_entry_name(claims->owner), ns_entry_name(address));
 }
 
-static int judge_addresses(struct ns_commit *commit, const struct ns_entry *iface, const struct ns_entry *addresses)
+static int judge_addresses(struct ns_commit *commit, const struct ns_entry *iface,
+                           const struct ns_entry *addresses)
 {
     char path[CLAIM_PATH];
 
     if (addresses == NULL || addresses->child_count <= LINK_ADDRESSES_MAX)
         return 0;
     snprintf(path, sizeof(path), "/iface/%s/address", ns_entry_name(iface));
-    return ns_refuse(commit, ENOSPC, path, "an interface can't have %u addresses; at most %d", addresses->child_count,
-                     LINK_ADDRESSES_MAX);
+    return ns_refuse(commit, ENOSPC, path, "an interface can't have %u addresses; at most %d",
+                     addresses->child_count, LINK_ADDRESSES_MAX);
 }
 
 static int claim_iface(const struct ns_entry *iface, void *arg)
@@ -182,7 +184,8 @@ static int judge_claims(struct claims *claims)
     for (size_t i = 1; i < claims->count; i++) {
         const struct claim *a = &claims->items[i - 1], *b = &claims->items[i];
 
-        if (a->kind == b->kind && a->key_size == b->key_size && memcmp(a->key, b->key, a->key_size) == 0) {
+        if (a->kind == b->kind && a->key_size == b->key_size &&
+            memcmp(a->key, b->key, a->key_size) == 0) {
             int error = refuse(claims->commit, a, b);
 
             first = first == 0 ? error : first;
@@ -191,13 +194,13 @@ static int judge_claims(struct claims *claims)
     return first;
 }
 
-static int judge_limit(struct ns_commit *commit, const struct links_part *part, const struct ns_entry *node,
-                       uint32_t limit)
+static int judge_limit(struct ns_commit *commit, const struct links_part *part,
+                       const struct ns_entry *node, uint32_t limit)
 {
     if (node == NULL || node->child_count <= limit)
         return 0;
-    return ns_refuse(commit, ENOSPC, part->mount.path, "there would be %u of them; at most %u can be",
-                     node->child_count, limit);
+    return ns_refuse(commit, ENOSPC, part->mount.path,
+                     "there would be %u of them; at most %u can be", node->child_count, limit);
 }
 
 int links_judge(struct links_mount *mount, struct ns_commit *commit)
@@ -215,7 +218,8 @@ int links_judge(struct links_mount *mount, struct ns_commit *commit)
     int error = 0;
 
     for (size_t i = 0; error == 0 && i < sizeof(parts) / sizeof(parts[0]); i++) {
-        const struct ns_entry *node = link_part_node(parts[i].part, ns_commit_version(commit)->root);
+        const struct ns_entry *node =
+            link_part_node(parts[i].part, ns_commit_version(commit)->root);
 
         error = judge_limit(commit, parts[i].part, node, parts[i].limit);
         if (error == 0 && node != NULL)

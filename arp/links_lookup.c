@@ -56,7 +56,8 @@ const struct link_port *links_port_by_id(const struct links *links, uint16_t por
     return &links->ports[links->by_port_id[port_id]];
 }
 
-const struct link_iface *links_iface_of_port(const struct links *links, const struct link_port *port)
+const struct link_iface *links_iface_of_port(const struct links *links,
+                                             const struct link_port *port)
 {
     uint16_t iface = port->bridge == LINK_NO_ID ? port->iface : links->bridges[port->bridge].iface;
 

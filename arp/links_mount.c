@@ -40,21 +40,26 @@ static int judge_number(struct judge *judge, uint32_t min, uint32_t max, const c
 
     if (parse_number(judge->value, judge->size, min, max, &number) == 0)
         return 0;
-    return judge_refuse(judge, EINVAL, "%s is not %s: a number from %u to %u", judge->shown, what, min, max);
+    return judge_refuse(judge, EINVAL, "%s is not %s: a number from %u to %u", judge->shown, what,
+                        min, max);
 }
 
 static int judge_devargs(struct judge *judge)
 {
     if (judge->size == 0)
-        return judge_refuse(judge, EINVAL,
-                            "a port needs its device's arguments, such as net_af_packet0,iface=eth0");
+        return judge_refuse(
+            judge, EINVAL,
+            "a port needs its device's arguments, such as net_af_packet0,iface=eth0");
     for (size_t i = 0; i < judge->size; i++)
         if (judge->value[i] <= ' ' || judge->value[i] > '~')
-            return judge_refuse(judge, EINVAL,
-                                "%s are not device arguments: no spaces or control characters, such as "
-                                "net_af_packet0,iface=eth0", judge->shown);
+            return judge_refuse(
+                judge, EINVAL,
+                "%s are not device arguments: no spaces or control characters, such as "
+                "net_af_packet0,iface=eth0",
+                judge->shown);
     if (judge->value[0] == ',')
-        return judge_refuse(judge, EINVAL, "%s has no device name before the first comma", judge->shown);
+        return judge_refuse(judge, EINVAL, "%s has no device name before the first comma",
+                            judge->shown);
     return 0;
 }
 
@@ -79,7 +84,8 @@ static int judge_mac(struct judge *judge)
         return judge_refuse(judge, EINVAL, "%s is not a MAC address such as 52:54:00:12:34:56",
                             judge->shown);
     if (!mac_is_unicast(&mac))
-        return judge_refuse(judge, EINVAL, "%s is a multicast or zero address; a unicast one would be right",
+        return judge_refuse(judge, EINVAL,
+                            "%s is a multicast or zero address; a unicast one would be right",
                             judge->shown);
     return 0;
 }
@@ -107,9 +113,10 @@ static int judge_ageing(struct judge *judge)
     if (parse_number(judge->value, judge->size, 0, LINK_AGEING_MAX, &seconds) == 0 &&
         (seconds == 0 || seconds >= LINK_AGEING_MIN))
         return 0;
-    return judge_refuse(judge, EINVAL,
-                        "%s is not an ageing time: seconds from %d to %d, or 0 for stations that do not age",
-                        judge->shown, LINK_AGEING_MIN, LINK_AGEING_MAX);
+    return judge_refuse(
+        judge, EINVAL,
+        "%s is not an ageing time: seconds from %d to %d, or 0 for stations that do not age",
+        judge->shown, LINK_AGEING_MIN, LINK_AGEING_MAX);
 }
 
 static int judge_on(struct judge *judge)
@@ -121,7 +128,8 @@ static int judge_on(struct judge *judge)
     if (link_parse_on(judge->value, judge->size, &bridge, &name, &size) == 0)
         return 0;
     return judge_refuse(judge, EINVAL,
-                        "%s is nothing that an interface can be on: 'port NAME' or 'bridge NAME'", judge->shown);
+                        "%s is nothing that an interface can be on: 'port NAME' or 'bridge NAME'",
+                        judge->shown);
 }
 
 static int judge_mode(struct judge *judge)
@@ -143,7 +151,8 @@ static int judge_address(struct judge *judge)
     if (error != 0)
         return error;
     if (parse_number(judge->value, judge->size, 1, 32, &length) != 0)
-        return judge_refuse(judge, EINVAL, "%s is not a prefix length: a number from 1 to 32", judge->shown);
+        return judge_refuse(judge, EINVAL, "%s is not a prefix length: a number from 1 to 32",
+                            judge->shown);
     host = ~link_mask((uint8_t)length);
     if (length <= 30 && (address & host) == 0)
         return judge_refuse(judge, EINVAL, "%s/%u is the network itself, not an address in it",
@@ -186,7 +195,8 @@ static const struct links_rule iface_rules[] = {
 
 #define RULES(rules) rules, sizeof(rules) / sizeof(rules[0])
 static const struct links_names port_names = {"a port", "devargs and mtu", RULES(port_rules)};
-static const struct links_names bridge_names = {"a bridge", "port/PORT and ageing", RULES(bridge_rules)};
+static const struct links_names bridge_names = {"a bridge", "port/PORT and ageing",
+                                                RULES(bridge_rules)};
 static const struct links_names iface_names = {"an interface", "on, mode, mac and address/ADDR",
                                                RULES(iface_rules)};
 
@@ -206,15 +216,17 @@ static int judge_stack_name(struct judge *judge)
     if (judge_removal(judge) && port == NULL)
         return 0;
     if (!ns_commit_by_stack(judge->commit) && !judge_same_value(judge))
-        return judge_refuse(judge, EPERM,
-                            "it is written by the stack only; devargs and mtu are what users write below a port");
+        return judge_refuse(
+            judge, EPERM,
+            "it is written by the stack only; devargs and mtu are what users write below a port");
     if (ns_tree_lookup(before->root, change->path, port_size) == NULL &&
         link_child_value(port, "devargs", &size) == NULL)
         return judge_refuse(judge, ENOENT, "there is no such port any more");
     return 0;
 }
 
-static const struct links_rule *find_rule(const struct links_names *names, const struct name_part *part)
+static const struct links_rule *find_rule(const struct links_names *names,
+                                          const struct name_part *part)
 {
     for (size_t i = 0; i < names->rule_count; i++)
         if (strlen(names->rules[i].name) == part->size &&
@@ -233,7 +245,8 @@ static int judge_below(struct judge *judge, struct links_part *part)
     if (rule == NULL || judge->depth > JUDGE_PARTS || (judge->depth == 3 && rule->child == NULL)) {
         if (judge_removal(judge))
             return 0;
-        return judge_refuse(judge, EINVAL, "%s has no such name; users write %s below it", names->noun, names->right);
+        return judge_refuse(judge, EINVAL, "%s has no such name; users write %s below it",
+                            names->noun, names->right);
     }
     if (rule->stack)
         error = judge_stack_name(judge);
@@ -242,7 +255,8 @@ static int judge_below(struct judge *judge, struct links_part *part)
     return judge->depth == 2 ? rule->value(judge) : rule->child(judge);
 }
 
-static int links_check(struct ns_mount *mount, struct ns_commit *commit, const struct ns_change *change)
+static int links_check(struct ns_mount *mount, struct ns_commit *commit,
+                       const struct ns_change *change)
 {
     struct links_part *part = (struct links_part *)mount;
     struct judge judge;
@@ -281,9 +295,10 @@ static int make_links(struct links_mount *owner, struct ns_commit *commit)
     int error = links_compile(owner, ns_commit_version(commit), &owner->pending);
 
     if (error == -ENOSPC)
-        return ns_refuse(commit, ENOSPC, owner->iface.mount.path,
-                         "more than %d names of interfaces or bridges have been used since the daemon started",
-                         LINK_IDS_MAX);
+        return ns_refuse(
+            commit, ENOSPC, owner->iface.mount.path,
+            "more than %d names of interfaces or bridges have been used since the daemon started",
+            LINK_IDS_MAX);
     if (error == 0)
         error = links_diff(owner->current, owner->pending, touch, &touching);
     if (error != 0 || owner->current == NULL)

@@ -26,8 +26,8 @@ enum {
 
 /* Ids by name, given on first sight and never to another name. */
 struct link_ids {
-    void *tree;            /* of tsearch(), by name */
-    struct link_id **ids;  /* ids[id - 1] */
+    void *tree;           /* of tsearch(), by name */
+    struct link_id **ids; /* ids[id - 1] */
     uint16_t count;
 };
 
@@ -58,13 +58,15 @@ struct links_mount {
 int link_parse_mode(const char *text, size_t size, enum link_mode *mode);
 
 /* "port p0" or "bridge br0": the name is not NUL-terminated and lies in text. */
-int link_parse_on(const char *text, size_t size, bool *bridge, const char **name, size_t *name_size);
+int link_parse_on(const char *text, size_t size, bool *bridge, const char **name,
+                  size_t *name_size);
 
 /* The child's value, or NULL with size 0 if there is no such child. */
 const char *link_child_value(const struct ns_entry *entry, const char *child, size_t *size);
 
 /* The node of the mount in a version (never NULL once the mount hangs). */
-static inline const struct ns_entry *link_part_node(const struct links_part *part, const struct ns_entry *root)
+static inline const struct ns_entry *link_part_node(const struct links_part *part,
+                                                    const struct ns_entry *root)
 {
     return ns_tree_lookup(root, part->mount.path, part->mount.path_size);
 }
@@ -73,7 +75,8 @@ static inline const struct ns_entry *link_part_node(const struct links_part *par
 int links_judge(struct links_mount *mount, struct ns_commit *commit);
 
 /* Make the links of a version. 0, -ENOMEM, -ENOSPC (ids). The result is freed with free(). */
-int links_compile(struct links_mount *mount, const struct ns_version *version, struct links **links);
+int links_compile(struct links_mount *mount, const struct ns_version *version,
+                  struct links **links);
 
 /* Call fn with the path of every port, bridge and interface that differs between the two in what can be
  * derived from it, also of those that are in one only. before may be NULL. Stops at the first non-zero

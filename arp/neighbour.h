@@ -31,19 +31,24 @@
 struct neighbours;
 
 enum neighbour_state {
-    NEIGHBOUR_INCOMPLETE, NEIGHBOUR_REACHABLE, NEIGHBOUR_STALE, NEIGHBOUR_DELAY, NEIGHBOUR_PROBE,
-    NEIGHBOUR_FAILED, NEIGHBOUR_PERMANENT, /* static */
+    NEIGHBOUR_INCOMPLETE,
+    NEIGHBOUR_REACHABLE,
+    NEIGHBOUR_STALE,
+    NEIGHBOUR_DELAY,
+    NEIGHBOUR_PROBE,
+    NEIGHBOUR_FAILED,
+    NEIGHBOUR_PERMANENT, /* static */
 };
 const char *neighbour_state_name(enum neighbour_state state);
 
 enum neighbour_refusal {
-    NEIGHBOUR_MALFORMED,     /* hardware or protocol type, lengths, operation */
-    NEIGHBOUR_BAD_MAC,       /* multicast, broadcast, zero, or sender differs from Ethernet source */
-    NEIGHBOUR_OWN_ADDRESS,   /* somebody claims one of ours */
+    NEIGHBOUR_MALFORMED,   /* hardware or protocol type, lengths, operation */
+    NEIGHBOUR_BAD_MAC,     /* multicast, broadcast, zero, or sender differs from Ethernet source */
+    NEIGHBOUR_OWN_ADDRESS, /* somebody claims one of ours */
     NEIGHBOUR_OWN_MAC,
     NEIGHBOUR_WRONG_SUBNET,
     NEIGHBOUR_IS_STATIC,
-    NEIGHBOUR_NOT_BOUND,     /* mode bound: not the configured MAC or port */
+    NEIGHBOUR_NOT_BOUND, /* mode bound: not the configured MAC or port */
     NEIGHBOUR_MODE_STATIC,
     NEIGHBOUR_FULL,
     NEIGHBOUR_REFUSALS,
@@ -57,7 +62,7 @@ struct neighbours_options {
     uint32_t requests;      /* broadcast requests until FAILED; 3 */
     uint32_t probes;        /* unicast probes until FAILED; 3 */
     uint32_t failed_ms;     /* a FAILED entry is forgotten after; 3,000 */
-    uint32_t stale_ms;      /* an unused STALE entry is forgotten after; 60,000 (Linux's gc_stale_time) */
+    uint32_t stale_ms;      /* an unused STALE entry is forgotten after; 60,000, as in Linux */
     uint32_t neighbours;    /* limit of learned and incomplete ones; 65,536 */
 };
 
@@ -81,7 +86,8 @@ void neighbours_free(struct neighbours *neighbours);
 /* An ARP or RARP frame (with its Ethernet header, VLAN tags removed) came in at a port (device id). Its
  * source station has been told to stations_seen() by the caller if the port is in a bridge. Answers
  * requests for our addresses, learns, follows. 0 or, if refused, -1 - enum neighbour_refusal. */
-int neighbours_input(struct neighbours *neighbours, uint16_t port_id, const void *frame, size_t size);
+int neighbours_input(struct neighbours *neighbours, uint16_t port_id, const void *frame,
+                     size_t size);
 
 /* Somebody wants to send to this address: start to resolve it unless that is under way or done. 0, or
  * -ENOSPC, -ENETUNREACH (the interface is on nothing or has no address), -EHOSTUNREACH (FAILED). */
@@ -113,7 +119,8 @@ int neighbours_stats_add(struct neighbours *neighbours, struct ns_stats *stats);
 enum neighbour_value { NEIGHBOUR_VALUE_STATIC, NEIGHBOUR_VALUE_LEARNED, NEIGHBOUR_VALUE_FAILED };
 
 /* Parse the value of a /neigh name. 0 or -EINVAL. mac is not written for "failed". */
-int neighbour_parse(const char *value, size_t size, struct rte_ether_addr *mac, enum neighbour_value *kind);
+int neighbour_parse(const char *value, size_t size, struct rte_ether_addr *mac,
+                    enum neighbour_value *kind);
 
 /* Write "/neigh/IFACE/ADDR" to path. */
 void neighbour_path(const char *iface, rte_be32_t address, char *path, size_t size);

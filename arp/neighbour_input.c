@@ -14,10 +14,14 @@
 #include "arp/neighbour_p.h"
 
 static const char *const refusal_names[] = {
-    [NEIGHBOUR_MALFORMED] = "malformed",       [NEIGHBOUR_BAD_MAC] = "bad_mac",
-    [NEIGHBOUR_OWN_ADDRESS] = "own_address",   [NEIGHBOUR_OWN_MAC] = "own_mac",
-    [NEIGHBOUR_WRONG_SUBNET] = "wrong_subnet", [NEIGHBOUR_IS_STATIC] = "is_static",
-    [NEIGHBOUR_NOT_BOUND] = "not_bound",       [NEIGHBOUR_MODE_STATIC] = "mode_static",
+    [NEIGHBOUR_MALFORMED] = "malformed",
+    [NEIGHBOUR_BAD_MAC] = "bad_mac",
+    [NEIGHBOUR_OWN_ADDRESS] = "own_address",
+    [NEIGHBOUR_OWN_MAC] = "own_mac",
+    [NEIGHBOUR_WRONG_SUBNET] = "wrong_subnet",
+    [NEIGHBOUR_IS_STATIC] = "is_static",
+    [NEIGHBOUR_NOT_BOUND] = "not_bound",
+    [NEIGHBOUR_MODE_STATIC] = "mode_static",
     [NEIGHBOUR_FULL] = "full",
 };
 
@@ -44,18 +48,20 @@ static int refuse(struct input *input, enum neighbour_refusal refusal)
 
     neighbours->refused[refusal]++;
     ns_log_limited(&neighbours->refusal_limits[refusal], NS_LOG_WARNING,
-                   "interface %s: ARP from port %s refused, %s: it says %s is at %s", input->iface->name,
-                   input->port->name, refusal_names[refusal], link_format_ipv4(input->packet.sender, address),
+                   "interface %s: ARP from port %s refused, %s: it says %s is at %s",
+                   input->iface->name, input->port->name, refusal_names[refusal],
+                   link_format_ipv4(input->packet.sender, address),
                    link_format_mac(&input->packet.sender_mac, mac));
     return -1 - (int)refusal;
 }
 
 /* A frame that no interface can be named for. */
-static int refuse_frame(struct neighbours *neighbours, uint16_t port_id, enum neighbour_refusal refusal)
+static int refuse_frame(struct neighbours *neighbours, uint16_t port_id,
+                        enum neighbour_refusal refusal)
 {
     neighbours->refused[refusal]++;
-    ns_log_limited(&neighbours->refusal_limits[refusal], NS_LOG_WARNING, "ARP from device %u refused, %s", port_id,
-                   refusal_names[refusal]);
+    ns_log_limited(&neighbours->refusal_limits[refusal], NS_LOG_WARNING,
+                   "ARP from device %u refused, %s", port_id, refusal_names[refusal]);
     return -1 - (int)refusal;
 }
 
@@ -84,12 +90,14 @@ static int judge_sender(struct input *input)
 {
     const struct arp_packet *packet = &input->packet;
 
-    if (!mac_is_unicast(&packet->sender_mac) || !rte_is_same_ether_addr(&packet->sender_mac, &packet->source))
+    if (!mac_is_unicast(&packet->sender_mac) ||
+        !rte_is_same_ether_addr(&packet->sender_mac, &packet->source))
         return refuse(input, NEIGHBOUR_BAD_MAC);
     if (rte_is_same_ether_addr(&packet->sender_mac, &input->iface->mac))
         return refuse(input, NEIGHBOUR_OWN_MAC);
     if (packet->sender == 0)
-        return packet->operation == RTE_ARP_OP_REQUEST ? ACCEPTED : refuse(input, NEIGHBOUR_MALFORMED);
+        return packet->operation == RTE_ARP_OP_REQUEST ? ACCEPTED
+                                                       : refuse(input, NEIGHBOUR_MALFORMED);
     if (link_own_address(input->iface, packet->sender)) {
         neighbours_defend(input->neighbours, input->iface, packet->sender);
         return refuse(input, NEIGHBOUR_OWN_ADDRESS);
@@ -113,7 +121,8 @@ static bool is_bound(const struct input *input, bool is_static, const struct rte
         return false;
     if (input->iface->bridge == LINK_NO_ID)
         return true;
-    return !station_static(input->neighbours->stations, input->links->bridges[input->iface->bridge].name, mac, port) ||
+    return !station_static(input->neighbours->stations,
+                           input->links->bridges[input->iface->bridge].name, mac, port) ||
            strcmp(port, input->port->name) == 0;
 }
 
@@ -122,7 +131,8 @@ static int judge_change(struct input *input)
 {
     struct rte_ether_addr mac;
     enum neighbour_value kind;
-    bool is_static = neighbour_look_up(input->neighbours, input->iface->name, input->packet.sender, &mac, &kind) &&
+    bool is_static = neighbour_look_up(input->neighbours, input->iface->name, input->packet.sender,
+                                       &mac, &kind) &&
                      kind == NEIGHBOUR_VALUE_STATIC;
 
     if (input->iface->mode == LINK_BOUND)
@@ -150,9 +160,10 @@ static void log_move(const struct input *input, const struct neighbour *neighbou
 {
     char address[16], from[18], to[18];
 
-    ns_log_limited(&input->neighbours->moves, NS_LOG_NOTICE, "neighbour %s on %s moved from %s to %s",
-                   link_format_ipv4(neighbour->address, address), input->iface->name,
-                   link_format_mac(&neighbour->mac, from), link_format_mac(&input->packet.sender_mac, to));
+    ns_log_limited(
+        &input->neighbours->moves, NS_LOG_NOTICE, "neighbour %s on %s moved from %s to %s",
+        link_format_ipv4(neighbour->address, address), input->iface->name,
+        link_format_mac(&neighbour->mac, from), link_format_mac(&input->packet.sender_mac, to));
 }
 
 /* An answer to what we asked: a reply, to us alone. */
@@ -211,7 +222,8 @@ static int learn_new(struct input *input)
 
 static int learn(struct input *input)
 {
-    struct neighbour *neighbour = neighbour_find(input->neighbours, input->iface->id, input->packet.sender);
+    struct neighbour *neighbour =
+        neighbour_find(input->neighbours, input->iface->id, input->packet.sender);
 
     if (neighbour == NULL)
         return asks_or_answers_us(input) ? learn_new(input) : NOTHING_NEW;
@@ -254,7 +266,8 @@ static int take(struct input *input)
     return verdict < 0 ? verdict : 0;
 }
 
-int neighbours_input(struct neighbours *neighbours, uint16_t port_id, const void *frame, size_t size)
+int neighbours_input(struct neighbours *neighbours, uint16_t port_id, const void *frame,
+                     size_t size)
 {
     struct input input = {.neighbours = neighbours, .links = neighbours_links(neighbours)};
 

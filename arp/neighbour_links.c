@@ -20,8 +20,8 @@ static const char *bridge_of(const struct links *links, const struct link_iface 
     return iface->bridge == LINK_NO_ID ? "" : links->bridges[iface->bridge].name;
 }
 
-static bool is_moved(const struct links *before, const struct link_iface *old, const struct links *after,
-                     const struct link_iface *iface)
+static bool is_moved(const struct links *before, const struct link_iface *old,
+                     const struct links *after, const struct link_iface *iface)
 {
     return strcmp(port_of(before, old), port_of(after, iface)) != 0 ||
            strcmp(bridge_of(before, old), bridge_of(after, iface)) != 0;
@@ -41,7 +41,8 @@ static bool same_addresses(const struct link_iface *a, const struct link_iface *
 /* ---- neighbours that go ---- */
 
 /* Is what was learned of this neighbour void now? */
-static bool is_void(const struct neighbour *neighbour, const struct links *before, const struct links *after)
+static bool is_void(const struct neighbour *neighbour, const struct links *before,
+                    const struct links *after)
 {
     const struct link_iface *old = links_iface_by_id(before, neighbour->iface);
     const struct link_iface *now = links_iface_by_id(after, neighbour->iface);
@@ -50,7 +51,8 @@ static bool is_void(const struct neighbour *neighbour, const struct links *befor
         return true;
     if (now->address_count == 0 || link_own_address(now, neighbour->address))
         return true;
-    return link_subnet(old, neighbour->address) != NULL && link_subnet(now, neighbour->address) == NULL;
+    return link_subnet(old, neighbour->address) != NULL &&
+           link_subnet(now, neighbour->address) == NULL;
 }
 
 /* Has anything happened that can make a neighbour void? Then all are looked at. */
@@ -66,21 +68,24 @@ static bool something_lost(const struct links *before, const struct links *after
     return false;
 }
 
-static int remove_name(struct neighbours *neighbours, struct ns_txn *txn, const struct neighbour *neighbour)
+static int remove_name(struct neighbours *neighbours, struct ns_txn *txn,
+                       const struct neighbour *neighbour)
 {
     char path[NEIGHBOUR_PATH];
 
-    neighbour_path(links_iface_name(neighbours->links, neighbour->iface), neighbour->address, path, sizeof(path));
+    neighbour_path(links_iface_name(neighbours->links, neighbour->iface), neighbour->address, path,
+                   sizeof(path));
     return ns_txn_remove(txn, path);
 }
 
-static int remove_names(struct neighbours *neighbours, struct ns_txn *txn, const struct links *before,
-                        const struct links *after)
+static int remove_names(struct neighbours *neighbours, struct ns_txn *txn,
+                        const struct links *before, const struct links *after)
 {
     struct neighbour *neighbour, *next;
     int error = 0;
 
-    for (neighbour = TAILQ_FIRST(&neighbours->all); error == 0 && neighbour != NULL; neighbour = next) {
+    for (neighbour = TAILQ_FIRST(&neighbours->all); error == 0 && neighbour != NULL;
+         neighbour = next) {
         next = TAILQ_NEXT(neighbour, all);
         if (!is_void(neighbour, before, after))
             continue;
@@ -93,7 +98,8 @@ static int remove_names(struct neighbours *neighbours, struct ns_txn *txn, const
 }
 
 /* The directories of interfaces that are gone, unless something configured is left in them. */
-static int remove_directories(struct ns_txn *txn, const struct links *before, const struct links *after)
+static int remove_directories(struct ns_txn *txn, const struct links *before,
+                              const struct links *after)
 {
     int error = 0;
 
@@ -111,7 +117,8 @@ static int remove_directories(struct ns_txn *txn, const struct links *before, co
 }
 
 /* Remove all that is void, in one commit; the objects of names go in the hook after it. */
-static void remove_void(struct neighbours *neighbours, const struct links *before, const struct links *after)
+static void remove_void(struct neighbours *neighbours, const struct links *before,
+                        const struct links *after)
 {
     struct ns_txn *txn;
     int error = ns_txn_begin(neighbours->store, &ns_identity_stack, &txn);
@@ -126,13 +133,15 @@ static void remove_void(struct neighbours *neighbours, const struct links *befor
             ns_txn_abort(txn);
     }
     if (error != 0)
-        ns_log_limited(&neighbours->failures, NS_LOG_ERROR, "neighbours could not be removed: %s", strerror(-error));
+        ns_log_limited(&neighbours->failures, NS_LOG_ERROR, "neighbours could not be removed: %s",
+                       strerror(-error));
 }
 
 /* ---- announcing ---- */
 
 /* Has a port come up that leads to the interface? */
-static bool came_up(const struct links *before, const struct links *after, const struct link_iface *iface)
+static bool came_up(const struct links *before, const struct links *after,
+                    const struct link_iface *iface)
 {
     for (uint16_t i = 0; i < after->port_count; i++) {
         const struct link_port *port = &after->ports[i], *old = links_port(before, port->name);
@@ -143,22 +152,26 @@ static bool came_up(const struct links *before, const struct links *after, const
     return false;
 }
 
-static bool is_news(const struct links *before, const struct links *after, const struct link_iface *iface)
+static bool is_news(const struct links *before, const struct links *after,
+                    const struct link_iface *iface)
 {
     const struct link_iface *old = links_iface(before, iface->name);
 
-    return old == NULL || !rte_is_same_ether_addr(&old->mac, &iface->mac) || !same_addresses(old, iface) ||
-           is_moved(before, old, after, iface) || came_up(before, after, iface);
+    return old == NULL || !rte_is_same_ether_addr(&old->mac, &iface->mac) ||
+           !same_addresses(old, iface) || is_moved(before, old, after, iface) ||
+           came_up(before, after, iface);
 }
 
-void neighbours_links_changed(struct neighbours *neighbours, const struct links *before, const struct links *after)
+void neighbours_links_changed(struct neighbours *neighbours, const struct links *before,
+                              const struct links *after)
 {
     if (something_lost(before, after))
         remove_void(neighbours, before, after);
     for (uint16_t i = 0; i < after->iface_count; i++) {
         const struct link_iface *iface = &after->ifaces[i];
 
-        if (iface->address_count > 0 && links_iface_up(after, iface) && is_news(before, after, iface))
+        if (iface->address_count > 0 && links_iface_up(after, iface) &&
+            is_news(before, after, iface))
             neighbours_announce(neighbours, iface->id);
     }
 }

@@ -7,7 +7,8 @@
 
 static const struct rte_ether_addr everybody = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
-static void send(struct neighbours *neighbours, const struct link_iface *iface, const struct arp_packet *packet)
+static void send(struct neighbours *neighbours, const struct link_iface *iface,
+                 const struct arp_packet *packet)
 {
     uint8_t frame[ARP_FRAME_SIZE];
 
@@ -30,7 +31,8 @@ static rte_be32_t source_for(const struct link_iface *iface, rte_be32_t address)
 void neighbour_solicit(struct neighbour *neighbour)
 {
     struct neighbours *neighbours = neighbour->owner;
-    const struct link_iface *iface = links_iface_by_id(neighbours_links(neighbours), neighbour->iface);
+    const struct link_iface *iface =
+        links_iface_by_id(neighbours_links(neighbours), neighbour->iface);
     struct arp_packet packet = {.operation = RTE_ARP_OP_REQUEST, .target = neighbour->address};
 
     if (iface == NULL || iface->address_count == 0)
@@ -58,7 +60,8 @@ void neighbours_answer(struct neighbours *neighbours, const struct link_iface *i
 }
 
 /* RFC 5227 section 2.3: a request whose sender and target are the same address. */
-static void announce(struct neighbours *neighbours, const struct link_iface *iface, rte_be32_t address)
+static void announce(struct neighbours *neighbours, const struct link_iface *iface,
+                     rte_be32_t address)
 {
     const struct arp_packet packet = {
         .destination = everybody,
@@ -74,7 +77,8 @@ static void announce(struct neighbours *neighbours, const struct link_iface *ifa
 
 /* ---- defending, RFC 5227 section 2.4(c) ---- */
 
-static struct defence *defence_of(struct neighbours *neighbours, uint16_t iface_id, rte_be32_t address)
+static struct defence *defence_of(struct neighbours *neighbours, uint16_t iface_id,
+                                  rte_be32_t address)
 {
     struct defence *defence;
 
@@ -86,7 +90,8 @@ static struct defence *defence_of(struct neighbours *neighbours, uint16_t iface_
     return defence;
 }
 
-void neighbours_defend(struct neighbours *neighbours, const struct link_iface *iface, rte_be32_t address)
+void neighbours_defend(struct neighbours *neighbours, const struct link_iface *iface,
+                       rte_be32_t address)
 {
     struct defence *defence = defence_of(neighbours, iface->id, address);
     uint64_t now = ns_loop_now(neighbours->loop);
@@ -110,13 +115,15 @@ static void end(struct announcement *announcement)
 static void announce_all(struct announcement *announcement)
 {
     struct neighbours *neighbours = announcement->owner;
-    const struct link_iface *iface = links_iface_by_id(neighbours_links(neighbours), announcement->iface);
+    const struct link_iface *iface =
+        links_iface_by_id(neighbours_links(neighbours), announcement->iface);
 
     for (uint16_t i = 0; iface != NULL && i < iface->address_count; i++)
         announce(neighbours, iface, iface->addresses[i].address);
     announcement->left--;
     if (iface == NULL || announcement->left == 0 ||
-        ns_timer_start(neighbours->loop, &announcement->timer, ANNOUNCE_INTERVAL * NEIGHBOUR_SECOND) != 0)
+        ns_timer_start(neighbours->loop, &announcement->timer,
+                       ANNOUNCE_INTERVAL * NEIGHBOUR_SECOND) != 0)
         end(announcement);
 }
 
@@ -129,7 +136,7 @@ void neighbours_announce(struct neighbours *neighbours, uint16_t iface_id)
 {
     struct announcement *announcement;
 
-    LIST_FOREACH(announcement, &neighbours->announcements, entry)
+    LIST_FOREACH (announcement, &neighbours->announcements, entry)
         if (announcement->iface == iface_id)
             break;
     if (announcement == NULL) {

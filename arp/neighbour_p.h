@@ -24,7 +24,7 @@
 #include "arp/neighbour.h"
 #include "nameserv/log.h"
 
-#define NEIGHBOUR_MS UINT64_C(1000000)         /* in ns */
+#define NEIGHBOUR_MS     UINT64_C(1000000) /* in ns */
 #define NEIGHBOUR_SECOND UINT64_C(1000000000)
 
 enum {
@@ -45,9 +45,9 @@ struct neighbour {
     uint64_t since; /* when the state was entered; ns of the loop's clock */
     rte_be32_t address;
     uint16_t iface;
-    uint8_t state;     /* enum neighbour_state, never PERMANENT */
-    uint8_t sent;      /* requests or probes in this state */
-    bool committed;    /* the name exists */
+    uint8_t state;             /* enum neighbour_state, never PERMANENT */
+    uint8_t sent;              /* requests or probes in this state */
+    bool committed;            /* the name exists */
     struct rte_ether_addr mac; /* valid in REACHABLE, STALE, DELAY, PROBE */
 };
 
@@ -106,10 +106,12 @@ static inline uint64_t neighbour_key(uint16_t iface_id, rte_be32_t address)
 }
 
 /* The object of a neighbour, NULL if there is none. */
-struct neighbour *neighbour_find(const struct neighbours *neighbours, uint16_t iface_id, rte_be32_t address);
+struct neighbour *neighbour_find(const struct neighbours *neighbours, uint16_t iface_id,
+                                 rte_be32_t address);
 
 /* A new object, INCOMPLETE, without a timer and without a name. NULL: the limit is reached, or no memory. */
-struct neighbour *neighbour_add(struct neighbours *neighbours, uint16_t iface_id, rte_be32_t address);
+struct neighbour *neighbour_add(struct neighbours *neighbours, uint16_t iface_id,
+                                rte_be32_t address);
 
 /* Free the object; its name stays. */
 void neighbour_drop(struct neighbour *neighbour);
@@ -148,13 +150,15 @@ void neighbours_answer(struct neighbours *neighbours, const struct link_iface *i
                        const struct arp_packet *request);
 
 /* Somebody claims an own address of the interface: announce it, at most once in DEFEND_INTERVAL. */
-void neighbours_defend(struct neighbours *neighbours, const struct link_iface *iface, rte_be32_t address);
+void neighbours_defend(struct neighbours *neighbours, const struct link_iface *iface,
+                       rte_be32_t address);
 
 void neighbours_announcements_free(struct neighbours *neighbours);
 
 /* ---- neighbour_links.c ---- */
 
 /* The links have changed. */
-void neighbours_links_changed(struct neighbours *neighbours, const struct links *before, const struct links *after);
+void neighbours_links_changed(struct neighbours *neighbours, const struct links *before,
+                              const struct links *after);
 
 #endif

@@ -27,15 +27,23 @@ static void name_counters(const struct neighbours *neighbours, struct counters *
 {
     const struct neighbours_counters *c = &neighbours->counters;
     const struct counter_name plain[PLAIN] = {
-        {"entries", neighbours->table.count}, {"failed", c->failed},           {"learned", c->learned},
-        {"moved", c->moved},                  {"rarp_in", c->rarp_in},         {"replies_in", c->replies_in},
-        {"replies_out", c->replies_out},      {"requests_in", c->requests_in}, {"requests_out", c->requests_out},
+        {"entries", neighbours->table.count},
+        {"failed", c->failed},
+        {"learned", c->learned},
+        {"moved", c->moved},
+        {"rarp_in", c->rarp_in},
+        {"replies_in", c->replies_in},
+        {"replies_out", c->replies_out},
+        {"requests_in", c->requests_in},
+        {"requests_out", c->requests_out},
     };
 
     memcpy(counters->names, plain, sizeof(plain));
     for (int i = 0; i < NEIGHBOUR_REFUSALS; i++) {
-        snprintf(counters->refused[i], REFUSED_NAME, "refused/%s", neighbour_refusal_name((enum neighbour_refusal)i));
-        counters->names[PLAIN + i] = (struct counter_name){counters->refused[i], neighbours->refused[i]};
+        snprintf(counters->refused[i], REFUSED_NAME, "refused/%s",
+                 neighbour_refusal_name((enum neighbour_refusal)i));
+        counters->names[PLAIN + i] =
+            (struct counter_name){counters->refused[i], neighbours->refused[i]};
     }
     qsort(counters->names, COUNTERS, sizeof(counters->names[0]), by_name);
 }
@@ -63,8 +71,8 @@ static void refuse(struct ns_query *query)
     ns_query_refuse(query, ENOENT, "no such neighbour is known");
 }
 
-static void answer_state(struct ns_query *query, const struct neighbours *neighbours, const char *iface,
-                         rte_be32_t address)
+static void answer_state(struct ns_query *query, const struct neighbours *neighbours,
+                         const char *iface, rte_be32_t address)
 {
     uint16_t id = links_iface_known(neighbours->links, iface);
     const struct neighbour *neighbour = neighbour_find(neighbours, id, address);
@@ -74,8 +82,10 @@ static void answer_state(struct ns_query *query, const struct neighbours *neighb
     char text[18];
     uint64_t age;
 
-    if (neighbour_look_up(neighbours, iface, address, &mac, &kind) && kind == NEIGHBOUR_VALUE_STATIC) {
-        ns_query_printf(query, "%s 0 %s", neighbour_state_name(NEIGHBOUR_PERMANENT), link_format_mac(&mac, text));
+    if (neighbour_look_up(neighbours, iface, address, &mac, &kind) &&
+        kind == NEIGHBOUR_VALUE_STATIC) {
+        ns_query_printf(query, "%s 0 %s", neighbour_state_name(NEIGHBOUR_PERMANENT),
+                        link_format_mac(&mac, text));
     } else if (neighbours_state(neighbours, id, address, &state, &age)) {
         bool known = state != NEIGHBOUR_INCOMPLETE && state != NEIGHBOUR_FAILED;
 
@@ -94,7 +104,8 @@ static void read_neighbour(struct ns_query *query, const char *below, void *arg)
 
     if (slash == NULL) {
         ns_query_answer(query, 0, "", 0);
-    } else if (slash - below < LINK_NAME_MAX && link_parse_ipv4(slash + 1, strlen(slash + 1), &address) == 0) {
+    } else if (slash - below < LINK_NAME_MAX &&
+               link_parse_ipv4(slash + 1, strlen(slash + 1), &address) == 0) {
         memcpy(iface, below, (size_t)(slash - below));
         answer_state(query, arg, iface, address);
     } else {
@@ -177,7 +188,7 @@ static void list_neighbours(struct ns_query *query, const char *below, void *arg
     entry = ns_tree_lookup(ns_store_version(neighbours->store)->root, path, strlen(path));
     if (entry != NULL)
         ns_entry_each(entry, list_entry, &listing);
-    TAILQ_FOREACH(neighbour, &neighbours->all, all) {
+    TAILQ_FOREACH (neighbour, &neighbours->all, all) {
         const char *iface = links_iface_name(neighbours->links, neighbour->iface);
 
         if (*below == 0)
@@ -192,5 +203,6 @@ int neighbours_stats_add(struct neighbours *neighbours, struct ns_stats *stats)
 {
     int error = ns_stats_add(stats, "neigh", read_neighbour, list_neighbours, neighbours);
 
-    return error != 0 ? error : ns_stats_add(stats, "neighbours", read_counters, list_counters, neighbours);
+    return error != 0 ? error
+                      : ns_stats_add(stats, "neighbours", read_counters, list_counters, neighbours);
 }

@@ -14,8 +14,9 @@
 /* ---- names and values ---- */
 
 static const char *const state_names[] = {
-    [NEIGHBOUR_INCOMPLETE] = "INCOMPLETE", [NEIGHBOUR_REACHABLE] = "REACHABLE", [NEIGHBOUR_STALE] = "STALE",
-    [NEIGHBOUR_DELAY] = "DELAY",           [NEIGHBOUR_PROBE] = "PROBE",         [NEIGHBOUR_FAILED] = "FAILED",
+    [NEIGHBOUR_INCOMPLETE] = "INCOMPLETE", [NEIGHBOUR_REACHABLE] = "REACHABLE",
+    [NEIGHBOUR_STALE] = "STALE",           [NEIGHBOUR_DELAY] = "DELAY",
+    [NEIGHBOUR_PROBE] = "PROBE",           [NEIGHBOUR_FAILED] = "FAILED",
     [NEIGHBOUR_PERMANENT] = "PERMANENT",
 };
 
@@ -31,7 +32,8 @@ void neighbour_path(const char *iface, rte_be32_t address, char *path, size_t si
     snprintf(path, size, "/neigh/%s/%s", iface, link_format_ipv4(address, text));
 }
 
-int neighbour_parse(const char *value, size_t size, struct rte_ether_addr *mac, enum neighbour_value *kind)
+int neighbour_parse(const char *value, size_t size, struct rte_ether_addr *mac,
+                    enum neighbour_value *kind)
 {
     static const struct {
         const char *text;
@@ -43,7 +45,8 @@ int neighbour_parse(const char *value, size_t size, struct rte_ether_addr *mac, 
         return 0;
     }
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (size == 17 + strlen(words[i].text) && memcmp(value + 17, words[i].text, size - 17) == 0) {
+        if (size == 17 + strlen(words[i].text) &&
+            memcmp(value + 17, words[i].text, size - 17) == 0) {
             *kind = words[i].kind;
             return link_parse_mac(value, 17, mac);
         }
@@ -58,7 +61,8 @@ bool neighbour_look_up(const struct neighbours *neighbours, const char *iface, r
 
     neighbour_path(iface, address, path, sizeof(path));
     entry = ns_tree_lookup(ns_store_version(neighbours->store)->root, path, strlen(path));
-    return entry != NULL && neighbour_parse(ns_entry_value(entry), entry->value_size, mac, kind) == 0;
+    return entry != NULL &&
+           neighbour_parse(ns_entry_value(entry), entry->value_size, mac, kind) == 0;
 }
 
 /* ---- judging ---- */
@@ -73,18 +77,23 @@ static int judge_neighbour(struct judge *judge)
     if (error != 0)
         return error;
     if (neighbour_parse(judge->value, judge->size, &mac, &kind) != 0)
-        return judge_refuse(judge, EINVAL,
-                            "%s is not a neighbour: 'MAC static', such as '52:54:00:12:34:56 static'", judge->shown);
+        return judge_refuse(
+            judge, EINVAL,
+            "%s is not a neighbour: 'MAC static', such as '52:54:00:12:34:56 static'",
+            judge->shown);
     if (kind != NEIGHBOUR_VALUE_FAILED && !mac_is_unicast(&mac))
-        return judge_refuse(judge, EINVAL, "%s: a neighbour has a unicast MAC address that is not zero",
+        return judge_refuse(judge, EINVAL,
+                            "%s: a neighbour has a unicast MAC address that is not zero",
                             judge->shown);
-    if (kind == NEIGHBOUR_VALUE_STATIC || ns_commit_by_stack(judge->commit) || judge_same_value(judge))
+    if (kind == NEIGHBOUR_VALUE_STATIC || ns_commit_by_stack(judge->commit) ||
+        judge_same_value(judge))
         return 0;
     return judge_refuse(judge, EPERM, "only the stack says %s; 'MAC static' would be right",
                         kind == NEIGHBOUR_VALUE_FAILED ? "what has failed" : "what it has learned");
 }
 
-static int neighbour_check(struct ns_mount *mount, struct ns_commit *commit, const struct ns_change *change)
+static int neighbour_check(struct ns_mount *mount, struct ns_commit *commit,
+                           const struct ns_change *change)
 {
     struct judge judge;
     int error;
@@ -104,12 +113,14 @@ static int neighbour_check(struct ns_mount *mount, struct ns_commit *commit, con
 
 /* ---- what is remembered ---- */
 
-struct neighbour *neighbour_find(const struct neighbours *neighbours, uint16_t iface_id, rte_be32_t address)
+struct neighbour *neighbour_find(const struct neighbours *neighbours, uint16_t iface_id,
+                                 rte_be32_t address)
 {
     return (struct neighbour *)key_table_find(&neighbours->table, neighbour_key(iface_id, address));
 }
 
-struct neighbour *neighbour_add(struct neighbours *neighbours, uint16_t iface_id, rte_be32_t address)
+struct neighbour *neighbour_add(struct neighbours *neighbours, uint16_t iface_id,
+                                rte_be32_t address)
 {
     struct neighbour *neighbour;
 
@@ -145,12 +156,13 @@ int neighbour_commit(struct neighbour *neighbour, const char *value)
     char path[NEIGHBOUR_PATH];
     int error;
 
-    neighbour_path(links_iface_name(neighbours->links, neighbour->iface), neighbour->address, path, sizeof(path));
+    neighbour_path(links_iface_name(neighbours->links, neighbour->iface), neighbour->address, path,
+                   sizeof(path));
     neighbour = NULL; /* the commit may free it */
     error = ns_store_put(neighbours->store, path, value);
     if (error != 0)
-        ns_log_limited(&neighbours->failures, NS_LOG_ERROR, "%s: '%s' could not be committed: %s", path,
-                       value == NULL ? "" : value, strerror(-error));
+        ns_log_limited(&neighbours->failures, NS_LOG_ERROR, "%s: '%s' could not be committed: %s",
+                       path, value == NULL ? "" : value, strerror(-error));
     return error;
 }
 
@@ -165,13 +177,15 @@ static void follow(struct neighbours *neighbours, const struct ns_change *change
     struct neighbour *neighbour;
     rte_be32_t address;
 
-    if (text == NULL || text - name >= LINK_NAME_MAX || link_parse_ipv4(text + 1, strlen(text + 1), &address) != 0)
+    if (text == NULL || text - name >= LINK_NAME_MAX ||
+        link_parse_ipv4(text + 1, strlen(text + 1), &address) != 0)
         return;
     memcpy(iface, name, (size_t)(text - name));
     neighbour = neighbour_find(neighbours, links_iface_known(neighbours->links, iface), address);
     if (neighbour == NULL)
         return;
-    if (after != NULL && neighbour_parse(ns_entry_value(after), after->value_size, &mac, &kind) != 0)
+    if (after != NULL &&
+        neighbour_parse(ns_entry_value(after), after->value_size, &mac, &kind) != 0)
         return;
     if (kind == NEIGHBOUR_VALUE_STATIC)
         neighbour_drop(neighbour);
@@ -220,7 +234,8 @@ static bool only_configured(const struct link_iface *iface)
     return iface->mode != LINK_FOLLOW;
 }
 
-static int want_new(struct neighbours *neighbours, const struct link_iface *iface, rte_be32_t address)
+static int want_new(struct neighbours *neighbours, const struct link_iface *iface,
+                    rte_be32_t address)
 {
     bool hopeless = only_configured(iface);
     uint16_t iface_id = iface->id;
@@ -245,10 +260,12 @@ int neighbours_want(struct neighbours *neighbours, uint16_t iface_id, rte_be32_t
     struct rte_ether_addr mac;
     enum neighbour_value kind;
 
-    if (iface == NULL || iface->address_count == 0 || (iface->port == LINK_NO_ID && iface->bridge == LINK_NO_ID))
+    if (iface == NULL || iface->address_count == 0 ||
+        (iface->port == LINK_NO_ID && iface->bridge == LINK_NO_ID))
         return -ENETUNREACH;
     if (neighbour == NULL) {
-        if (neighbour_look_up(neighbours, iface->name, address, &mac, &kind) && kind == NEIGHBOUR_VALUE_STATIC)
+        if (neighbour_look_up(neighbours, iface->name, address, &mac, &kind) &&
+            kind == NEIGHBOUR_VALUE_STATIC)
             return 0;
         if (!ipv4_is_host(address) || link_own_address(iface, address))
             return -EHOSTUNREACH;

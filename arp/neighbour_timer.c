@@ -15,8 +15,8 @@
 #include "arp/neighbour_p.h"
 
 enum {
-    STALE_SLICE = 64,  /* looked at in each tick, and an eighth of all */
-    BACKOFF_MAX = 6,   /* doublings */
+    STALE_SLICE = 64, /* looked at in each tick, and an eighth of all */
+    BACKOFF_MAX = 6,  /* doublings */
     SENT_MAX = UINT8_MAX,
 };
 
@@ -43,7 +43,8 @@ static void start_stale_tick(struct neighbours *neighbours)
 {
     if (!ns_timer_running(&neighbours->stale_tick) &&
         ns_timer_start(neighbours->loop, &neighbours->stale_tick, NEIGHBOUR_SECOND) != 0)
-        ns_log_limited(&neighbours->failures, NS_LOG_ERROR, "no memory for a timer: neighbours stay STALE");
+        ns_log_limited(&neighbours->failures, NS_LOG_ERROR,
+                       "no memory for a timer: neighbours stay STALE");
 }
 
 static void enter_stale(struct neighbour *neighbour)
@@ -141,7 +142,8 @@ static const struct {
 
 static void time_over(struct ns_timer *timer)
 {
-    struct neighbour *neighbour = (struct neighbour *)((char *)timer - offsetof(struct neighbour, timer));
+    struct neighbour *neighbour =
+        (struct neighbour *)((char *)timer - offsetof(struct neighbour, timer));
 
     states[neighbour->state].over(neighbour);
 }
@@ -191,8 +193,8 @@ static bool used_since(const struct neighbour *neighbour)
 {
     const struct neighbours_io *io = &neighbour->owner->io;
 
-    return io->used != NULL &&
-           io->used(io->arg, neighbour->iface, neighbour->address) > neighbour->since / NEIGHBOUR_SECOND;
+    return io->used != NULL && io->used(io->arg, neighbour->iface, neighbour->address) >
+                                   neighbour->since / NEIGHBOUR_SECOND;
 }
 
 /* Has a packet been sent since it became STALE? Then probe it soon. Or has it not been used for long?
@@ -217,7 +219,8 @@ bool neighbours_make_room(struct neighbours *neighbours)
 
 void neighbour_stale_tick(struct ns_timer *timer)
 {
-    struct neighbours *neighbours = (struct neighbours *)((char *)timer - offsetof(struct neighbours, stale_tick));
+    struct neighbours *neighbours =
+        (struct neighbours *)((char *)timer - offsetof(struct neighbours, stale_tick));
     size_t count = RTE_MIN(neighbours->stale_count, STALE_SLICE + neighbours->stale_count / 8);
 
     for (; count > 0 && !TAILQ_EMPTY(&neighbours->stale); count--) {

@@ -19,17 +19,17 @@ struct stations;
 
 struct stations_counters {
     uint64_t learned, moved, aged, flushed;
-    uint64_t refused_static; /* a frame from a static station's address at another port */
-    uint64_t refused_full;   /* more than STATIONS_MAX learned */
-    uint64_t refused_address; /* multicast, zero, or the address of our own interface on the bridge */
+    uint64_t refused_static;  /* a frame from a static station's address at another port */
+    uint64_t refused_full;    /* more than STATIONS_MAX learned */
+    uint64_t refused_address; /* multicast, zero, or our own interface's on the bridge */
 };
 enum { STATIONS_MAX = 65536, STATIONS_MOVES_LOGGED = 5 };
 
 /* used: when was a frame from this station last seen, in seconds of CLOCK_MONOTONIC; 0: not known.
  * Asked when a station is about to age out. */
 int stations_new(struct ns_store *store, struct ns_loop *loop, struct links_mount *links,
-                 uint64_t (*used)(void *arg, uint16_t bridge_id, const struct rte_ether_addr *mac), void *arg,
-                 struct stations **stations);
+                 uint64_t (*used)(void *arg, uint16_t bridge_id, const struct rte_ether_addr *mac),
+                 void *arg, struct stations **stations);
 /* Frees what is remembered of the stations; their names stay. Before the loop is freed; afterwards the
  * store may run no commit any more. */
 void stations_free(struct stations *stations);
@@ -44,8 +44,8 @@ int stations_seen(struct stations *stations, uint16_t bridge_id, const struct rt
 size_t stations_learned(const struct stations *stations);
 
 /* Is the address a static station of the bridge? Then port[LINK_NAME_MAX] gets the port's name. */
-bool station_static(const struct stations *stations, const char *bridge, const struct rte_ether_addr *mac,
-                    char *port);
+bool station_static(const struct stations *stations, const char *bridge,
+                    const struct rte_ether_addr *mac, char *port);
 
 /* Answer for /stats/stations/NAME: the counters, and `entries`. 0 or as ns_stats_add(). */
 int stations_stats_add(struct stations *stations, struct ns_stats *stats);

@@ -64,7 +64,8 @@ static void put(const struct ns_identity *who, const char *path, const char *val
     int error = ns_txn_begin(store, who, &txn);
 
     if (error == 0)
-        error = value == NULL ? ns_txn_remove(txn, path) : ns_txn_write(txn, path, value, strlen(value));
+        error = value == NULL ? ns_txn_remove(txn, path)
+                              : ns_txn_write(txn, path, value, strlen(value));
     if (error == 0)
         ns_txn_commit(txn, NULL, NULL);
     else
@@ -79,12 +80,23 @@ static void begin(void)
     static const struct neighbours_options options = {.neighbours = 8};
     static const struct neighbours_io io = {.send = sent, .used = used};
     static const char *const names[][2] = {
-        {"/port/p0/devargs", "a"}, {"/port/p0/id", "0"}, {"/port/p0/link", "up"},
-        {"/port/p1/devargs", "b"}, {"/port/p1/id", "1"}, {"/port/p1/link", "up"},
-        {"/port/p2/devargs", "c"}, {"/port/p2/id", "2"}, {"/port/p2/link", "up"},
-        {"/bridge/br0/port/p0", ""}, {"/bridge/br0/port/p1", ""},
-        {"/iface/i0/on", "bridge br0"}, {"/iface/i0/mac", "02:00:00:00:00:01"}, {"/iface/i0/address/10.0.0.1", "24"},
-        {"/iface/i1/on", "port p2"}, {"/iface/i1/mac", "02:00:00:00:00:02"}, {"/iface/i1/address/10.1.0.1", "24"},
+        {"/port/p0/devargs", "a"},
+        {"/port/p0/id", "0"},
+        {"/port/p0/link", "up"},
+        {"/port/p1/devargs", "b"},
+        {"/port/p1/id", "1"},
+        {"/port/p1/link", "up"},
+        {"/port/p2/devargs", "c"},
+        {"/port/p2/id", "2"},
+        {"/port/p2/link", "up"},
+        {"/bridge/br0/port/p0", ""},
+        {"/bridge/br0/port/p1", ""},
+        {"/iface/i0/on", "bridge br0"},
+        {"/iface/i0/mac", "02:00:00:00:00:01"},
+        {"/iface/i0/address/10.0.0.1", "24"},
+        {"/iface/i1/on", "port p2"},
+        {"/iface/i1/mac", "02:00:00:00:00:02"},
+        {"/iface/i1/address/10.1.0.1", "24"},
         {"/neigh/i0/10.0.0.2", "02:00:00:00:01:02 static"},
     };
 
@@ -120,16 +132,21 @@ static int check_name(const struct ns_entry *entry, void *arg)
     rte_be32_t address;
     const struct neighbour *neighbour;
 
-    check(neighbour_parse(ns_entry_value(entry), entry->value_size, &mac, &kind) == 0, "a value is well-formed");
-    check(link_parse_ipv4(ns_entry_name(entry), entry->name_size, &address) == 0, "a name is an address");
+    check(neighbour_parse(ns_entry_value(entry), entry->value_size, &mac, &kind) == 0,
+          "a value is well-formed");
+    check(link_parse_ipv4(ns_entry_name(entry), entry->name_size, &address) == 0,
+          "a name is an address");
     neighbour = neighbour_find(neighbours, links_iface_known(links, ns_entry_name(iface)), address);
-    check((neighbour != NULL) == (kind != NEIGHBOUR_VALUE_STATIC), "all but static names have an object");
+    check((neighbour != NULL) == (kind != NEIGHBOUR_VALUE_STATIC),
+          "all but static names have an object");
     if (neighbour == NULL)
         return 0;
     check(neighbour->committed, "an object knows of its name");
-    check((kind == NEIGHBOUR_VALUE_FAILED) == (neighbour->state == NEIGHBOUR_FAILED), "failed is FAILED");
+    check((kind == NEIGHBOUR_VALUE_FAILED) == (neighbour->state == NEIGHBOUR_FAILED),
+          "failed is FAILED");
     if (kind == NEIGHBOUR_VALUE_LEARNED)
-        check(rte_is_same_ether_addr(&mac, &neighbour->mac), "name and object have the same address");
+        check(rte_is_same_ether_addr(&mac, &neighbour->mac),
+              "name and object have the same address");
     in_tree++;
     return 0;
 }
@@ -148,10 +165,11 @@ static void check_all(void)
 
     in_tree = 0;
     ns_entry_each(root, check_iface, NULL);
-    TAILQ_FOREACH(neighbour, &neighbours->all, all) {
+    TAILQ_FOREACH (neighbour, &neighbours->all, all) {
         committed += neighbour->committed;
         stale += neighbour->state == NEIGHBOUR_STALE;
-        check(ns_timer_running(&neighbour->timer) == (neighbour->state != NEIGHBOUR_STALE), "time goes on for each");
+        check(ns_timer_running(&neighbour->timer) == (neighbour->state != NEIGHBOUR_STALE),
+              "time goes on for each");
         all++;
     }
     check(all == neighbours->table.count, "the table counts right");
@@ -196,7 +214,8 @@ static void arp_frame(struct program *program, unsigned port)
 
 static void want(struct program *program, unsigned iface)
 {
-    neighbours_want(neighbours, (uint16_t)iface, rte_cpu_to_be_32(0x0a000000 | (iface == 2) << 16 | (next(program) & 15)));
+    neighbours_want(neighbours, (uint16_t)iface,
+                    rte_cpu_to_be_32(0x0a000000 | (iface == 2) << 16 | (next(program) & 15)));
 }
 
 static void advance(struct program *program, unsigned seconds)
@@ -209,11 +228,21 @@ static void as_user(struct program *program, unsigned what)
 {
     static const struct ns_identity root = {.privileged = true};
     static const char *const edits[][2] = {
-        {"/neigh/i0", NULL}, {"/neigh/i0/10.0.0.5", "02:00:00:00:00:05 static"}, {"/neigh/i0/10.0.0.5", NULL},
-        {"/iface/i0/mode", "bound"}, {"/iface/i0/mode", "static"}, {"/iface/i0/mode", NULL},
-        {"/iface/i0/on", "bridge br1"}, {"/iface/i0/on", "bridge br0"}, {"/bridge/br0/port/p0", NULL},
-        {"/bridge/br0/port/p0", ""}, {"/iface/i1", NULL}, {"/iface/i1/on", "port p2"},
-        {"/iface/i1/address/10.1.0.1", "24"}, {"/iface/i0/address/10.0.0.1", NULL}, {"/iface/i0/address/10.0.0.1", "24"},
+        {"/neigh/i0", NULL},
+        {"/neigh/i0/10.0.0.5", "02:00:00:00:00:05 static"},
+        {"/neigh/i0/10.0.0.5", NULL},
+        {"/iface/i0/mode", "bound"},
+        {"/iface/i0/mode", "static"},
+        {"/iface/i0/mode", NULL},
+        {"/iface/i0/on", "bridge br1"},
+        {"/iface/i0/on", "bridge br0"},
+        {"/bridge/br0/port/p0", NULL},
+        {"/bridge/br0/port/p0", ""},
+        {"/iface/i1", NULL},
+        {"/iface/i1/on", "port p2"},
+        {"/iface/i1/address/10.1.0.1", "24"},
+        {"/iface/i0/address/10.0.0.1", NULL},
+        {"/iface/i0/address/10.0.0.1", "24"},
         {"/fdb/br0/02:00:00:00:00:05", "p1 static"},
     };
 
@@ -222,8 +251,8 @@ static void as_user(struct program *program, unsigned what)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const instructions[])(struct program *, unsigned) = {raw_frame, arp_frame, arp_frame, want, advance,
-                                                                       as_user, arp_frame, want};
+    static void (*const instructions[])(struct program *, unsigned) = {
+        raw_frame, arp_frame, arp_frame, want, advance, as_user, arp_frame, want};
     struct program program = {data, size};
 
     begin();

@@ -69,22 +69,23 @@ static inline int lab_change(struct lab *lab, const struct ns_identity *who, ...
     return error;
 }
 
-#define user(lab, ...) lab_change(lab, &lab_user, __VA_ARGS__, NULL)
+#define user(lab, ...)  lab_change(lab, &lab_user, __VA_ARGS__, NULL)
 #define stack(lab, ...) lab_change(lab, &ns_identity_stack, __VA_ARGS__, NULL)
 
-#define assert_done(expression) \
-    do { \
-        int error_ = (expression); \
-        if (error_ != 0) \
-            fail_msg("%s: %s: %s: %s", #expression, strerror(-error_), (lab)->reason.path, (lab)->reason.text); \
+#define assert_done(expression)                                                            \
+    do {                                                                                   \
+        int error_ = (expression);                                                         \
+        if (error_ != 0)                                                                   \
+            fail_msg("%s: %s: %s: %s", #expression, strerror(-error_), (lab)->reason.path, \
+                     (lab)->reason.text);                                                  \
     } while (0)
 
 /* The change is refused with this error, for this name, with a sentence that says this. */
-#define assert_refused(expression, error, name, says) \
-    do { \
-        assert_int_equal(expression, -(error)); \
-        assert_string_equal((lab)->reason.path, name); \
-        if (strstr((lab)->reason.text, says) == NULL) \
+#define assert_refused(expression, error, name, says)                  \
+    do {                                                               \
+        assert_int_equal(expression, -(error));                        \
+        assert_string_equal((lab)->reason.path, name);                 \
+        if (strstr((lab)->reason.text, says) == NULL)                  \
             fail_msg("'%s' is not in '%s'", says, (lab)->reason.text); \
     } while (0)
 
@@ -96,7 +97,8 @@ static inline const struct links *lab_links(struct lab *lab)
 /* The value of a name, "(none)" if there is no such name. */
 static inline const char *lab_value(struct lab *lab, const char *path)
 {
-    const struct ns_entry *entry = ns_tree_lookup(ns_store_version(lab->store)->root, path, strlen(path));
+    const struct ns_entry *entry =
+        ns_tree_lookup(ns_store_version(lab->store)->root, path, strlen(path));
     static char value[NS_VALUE_MAX + 1];
 
     if (entry == NULL)
@@ -148,7 +150,8 @@ static inline const char *ask(struct lab *lab, const char *path, bool list)
     static struct lab_asked asked;
     struct ns_mount *mount = ns_mount_find(lab->store, path, strlen(path));
 
-    asked.query = (struct ns_query){.store = lab->store, .path = path, .who = &lab_user, .answer = lab_answered};
+    asked.query = (struct ns_query){
+        .store = lab->store, .path = path, .who = &lab_user, .answer = lab_answered};
     (list ? mount->ops->list : mount->ops->read)(mount, &asked.query);
     return asked.error == 0 ? asked.data : strerror(-asked.error);
 }

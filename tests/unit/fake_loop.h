@@ -11,7 +11,7 @@
 
 #include "nameserv/loop.h"
 
-#define FAKE_MS UINT64_C(1000000)
+#define FAKE_MS     UINT64_C(1000000)
 #define FAKE_SECOND (1000 * FAKE_MS)
 
 enum { FAKE_TIMERS = 4096 };

@@ -27,8 +27,14 @@ static int end(void **state)
 
 static void mac_addresses_are_parsed_whole(void **state)
 {
-    static const char *const bad[] = {"", "52:54:00:12:34", "52:54:00:12:34:5", "52:54:00:12:34:567",
-                                      "52-54-00-12-34-56", "52:54:00:12:34:5g", "5254.0012.3456", "52:54:00:12:34:56 "};
+    static const char *const bad[] = {"",
+                                      "52:54:00:12:34",
+                                      "52:54:00:12:34:5",
+                                      "52:54:00:12:34:567",
+                                      "52-54-00-12-34-56",
+                                      "52:54:00:12:34:5g",
+                                      "5254.0012.3456",
+                                      "52:54:00:12:34:56 "};
     struct rte_ether_addr mac;
     char text[18];
 
@@ -41,8 +47,9 @@ static void mac_addresses_are_parsed_whole(void **state)
 
 static void ipv4_addresses_are_parsed_whole(void **state)
 {
-    static const char *const bad[] = {"", "10", "10.0.0", "10.0.0.256", "10.0.0.1.2", "10.0.0.01", " 10.0.0.1",
-                                      "10.0.0.1 ", "0x0a.0.0.1", "010.0.0.1", "10.0.0.1000000000000"};
+    static const char *const bad[] = {
+        "",          "10",        "10.0.0",     "10.0.0.256", "10.0.0.1.2",          "10.0.0.01",
+        " 10.0.0.1", "10.0.0.1 ", "0x0a.0.0.1", "010.0.0.1",  "10.0.0.1000000000000"};
     rte_be32_t address;
     char text[16];
 
@@ -86,7 +93,8 @@ static void a_port_is_up_when_the_stack_says_so(void **state)
     assert_int_equal(port->bridge, LINK_NO_ID);
     assert_int_equal(port->iface, LINK_NO_ID);
 
-    assert_done(stack(lab, "/port/p0/id=3", "/port/p0/lcore=1", "/port/p0/mac=02:00:00:00:00:07", "/port/p0/link=up"));
+    assert_done(stack(lab, "/port/p0/id=3", "/port/p0/lcore=1", "/port/p0/mac=02:00:00:00:00:07",
+                      "/port/p0/link=up"));
     port = links_port_by_id(lab_links(lab), 3);
     assert_non_null(port);
     assert_string_equal(port->name, "p0");
@@ -112,9 +120,9 @@ static void a_bridge_finds_its_ports_and_its_interface(void **state)
     (void)state;
     lab_port(lab, "p1", 1);
     lab_port(lab, "p0", 0);
-    assert_done(user(lab, "/port/p0/mtu=1400", "/bridge/br0/port/p0", "/bridge/br0/port/p1", "/bridge/br0/port/p9",
-                     "/bridge/br0/ageing=60", "/iface/i0/on=bridge br0", "/iface/i0/address/10.0.0.1=24",
-                     "/iface/i0/mode=bound"));
+    assert_done(user(lab, "/port/p0/mtu=1400", "/bridge/br0/port/p0", "/bridge/br0/port/p1",
+                     "/bridge/br0/port/p9", "/bridge/br0/ageing=60", "/iface/i0/on=bridge br0",
+                     "/iface/i0/address/10.0.0.1=24", "/iface/i0/mode=bound"));
     links = lab_links(lab);
     bridge = links_bridge(links, "br0");
     assert_int_equal(bridge->ageing, 60);
@@ -261,12 +269,28 @@ static void a_version_keeps_its_links(void **state)
 static void right_values_are_taken(void **state)
 {
     static const char *const right[] = {
-        "/port/p0", "/port/A.b_c-0", "/port/p0/devargs=net_af_packet0,iface=veth0", "/port/p0/devargs=0000:01:00.0",
-        "/port/p0/mtu=68", "/port/p0/mtu=9216", "/bridge/br0/ageing=0", "/bridge/br0/ageing=10",
-        "/bridge/br0/ageing=1000000", "/bridge/br0/port", "/bridge/br0/port/p0=", "/iface/i0/on=port p0",
-        "/iface/i0/on=bridge br0", "/iface/i0/mode=follow", "/iface/i0/mode=bound", "/iface/i0/mode=static",
-        "/iface/i0/mac=52:54:00:12:34:56", "/iface/i0/address/10.0.0.1=24", "/iface/i0/address/10.0.0.0=31",
-        "/iface/i0/address/10.0.0.1=31", "/iface/i0/address/10.0.0.0=32", "/iface/i0/address/10.0.0.1=1",
+        "/port/p0",
+        "/port/A.b_c-0",
+        "/port/p0/devargs=net_af_packet0,iface=veth0",
+        "/port/p0/devargs=0000:01:00.0",
+        "/port/p0/mtu=68",
+        "/port/p0/mtu=9216",
+        "/bridge/br0/ageing=0",
+        "/bridge/br0/ageing=10",
+        "/bridge/br0/ageing=1000000",
+        "/bridge/br0/port",
+        "/bridge/br0/port/p0=",
+        "/iface/i0/on=port p0",
+        "/iface/i0/on=bridge br0",
+        "/iface/i0/mode=follow",
+        "/iface/i0/mode=bound",
+        "/iface/i0/mode=static",
+        "/iface/i0/mac=52:54:00:12:34:56",
+        "/iface/i0/address/10.0.0.1=24",
+        "/iface/i0/address/10.0.0.0=31",
+        "/iface/i0/address/10.0.0.1=31",
+        "/iface/i0/address/10.0.0.0=32",
+        "/iface/i0/address/10.0.0.1=1",
         "/port/abcdefghijklmnopqrstuvwxyz01234", /* 31 */
     };
 
@@ -286,7 +310,8 @@ static void wrong_values_are_refused_with_a_reason(void **state)
         {"/port=x", "/port", "its value is empty"},
         {"/port/p0=x", "/port/p0", "\"x\" can't be its value"},
         {"/port/p+0", "/port/p+0", "\"p+0\" is not a name for a port: 1 to 31 letters"},
-        {"/port/abcdefghijklmnopqrstuvwxyz012345", "/port/abcdefghijklmnopqrstuvwxyz012345", "not a name for a port"},
+        {"/port/abcdefghijklmnopqrstuvwxyz012345", "/port/abcdefghijklmnopqrstuvwxyz012345",
+         "not a name for a port"},
         {"/bridge/a:b", "/bridge/a:b", "not a name for a bridge"},
         {"/iface/a=b=", "/iface/a", "\"b=\" can't be its value"},
         {"/iface/a,b", "/iface/a,b", "not a name for an interface"},
@@ -294,13 +319,15 @@ static void wrong_values_are_refused_with_a_reason(void **state)
         {"/port/p0/devargs=a b", "/port/p0/devargs", "no spaces"},
         {"/port/p0/devargs=a\nb", "/port/p0/devargs", "\"a?b\" are not device arguments"},
         {"/port/p0/devargs=,iface=x", "/port/p0/devargs", "no device name"},
-        {"/port/p0/mtu=67", "/port/p0/mtu", "\"67\" is not an MTU in bytes: a number from 68 to 9216"},
+        {"/port/p0/mtu=67", "/port/p0/mtu",
+         "\"67\" is not an MTU in bytes: a number from 68 to 9216"},
         {"/port/p0/mtu=9217", "/port/p0/mtu", "68 to 9216"},
         {"/port/p0/mtu=", "/port/p0/mtu", "68 to 9216"},
         {"/port/p0/mtu=1500 ", "/port/p0/mtu", "68 to 9216"},
         {"/port/p0/mtu=-1", "/port/p0/mtu", "68 to 9216"},
         {"/port/p0/mtu=99999999999999999999", "/port/p0/mtu", "68 to 9216"},
-        {"/port/p0/speed=10", "/port/p0/speed", "a port has no such name; users write devargs and mtu"},
+        {"/port/p0/speed=10", "/port/p0/speed",
+         "a port has no such name; users write devargs and mtu"},
         {"/port/p0/devargs/x=10", "/port/p0/devargs", "needs its device's arguments"},
         {"/bridge/br0/ageing=9", "/bridge/br0/ageing", "seconds from 10 to 1000000, or 0"},
         {"/bridge/br0/ageing=1000001", "/bridge/br0/ageing", "seconds from 10 to 1000000"},
@@ -308,7 +335,8 @@ static void wrong_values_are_refused_with_a_reason(void **state)
         {"/bridge/br0/port=x", "/bridge/br0/port", "its value is empty"},
         {"/bridge/br0/port/p0=x", "/bridge/br0/port/p0", "its value is empty"},
         {"/bridge/br0/port/p+", "/bridge/br0/port/p+", "not a name for a port"},
-        {"/bridge/br0/port/p0/x", "/bridge/br0/port/p0/x", "a bridge has no such name; users write port/PORT and ageing"},
+        {"/bridge/br0/port/p0/x", "/bridge/br0/port/p0/x",
+         "a bridge has no such name; users write port/PORT and ageing"},
         {"/bridge/br0/stp=1", "/bridge/br0/stp", "a bridge has no such name"},
         {"/iface/i0/on=p0", "/iface/i0/on", "'port NAME' or 'bridge NAME'"},
         {"/iface/i0/on=", "/iface/i0/on", "'port NAME' or 'bridge NAME'"},
@@ -317,7 +345,8 @@ static void wrong_values_are_refused_with_a_reason(void **state)
         {"/iface/i0/on=port p0 ", "/iface/i0/on", "'port NAME'"},
         {"/iface/i0/on=port  p0", "/iface/i0/on", "'port NAME'"},
         {"/iface/i0/on=vlan 7", "/iface/i0/on", "'port NAME'"},
-        {"/iface/i0/mode=fast", "/iface/i0/mode", "\"fast\" is not a mode: follow, bound or static"},
+        {"/iface/i0/mode=fast", "/iface/i0/mode",
+         "\"fast\" is not a mode: follow, bound or static"},
         {"/iface/i0/mode=Follow", "/iface/i0/mode", "follow, bound or static"},
         {"/iface/i0/mac=52:54:00", "/iface/i0/mac", "\"52:54:00\" is not a MAC address such as"},
         {"/iface/i0/mac=01:00:5e:00:00:01", "/iface/i0/mac", "multicast"},
@@ -329,16 +358,20 @@ static void wrong_values_are_refused_with_a_reason(void **state)
         {"/iface/i0/address/10.0.0.1=33", "/iface/i0/address/10.0.0.1", "a number from 1 to 32"},
         {"/iface/i0/address/10.0.0.1=/24", "/iface/i0/address/10.0.0.1", "a number from 1 to 32"},
         {"/iface/i0/address/10.0.0.0=24", "/iface/i0/address/10.0.0.0", "the network itself"},
-        {"/iface/i0/address/10.0.0.255=24", "/iface/i0/address/10.0.0.255", "the broadcast address"},
+        {"/iface/i0/address/10.0.0.255=24", "/iface/i0/address/10.0.0.255",
+         "the broadcast address"},
         {"/iface/i0/address/10.0.0.3=30", "/iface/i0/address/10.0.0.3", "the broadcast address"},
         {"/iface/i0/address/224.0.0.1=24", "/iface/i0/address/224.0.0.1", "multicast"},
         {"/iface/i0/address/255.255.255.255=32", "/iface/i0/address/255.255.255.255", "reserved"},
-        {"/iface/i0/address/0.0.0.1=24", "/iface/i0/address/0.0.0.1", "can't be the address of a host"},
-        {"/iface/i0/address/127.0.0.1=8", "/iface/i0/address/127.0.0.1", "can't be the address of a host"},
+        {"/iface/i0/address/0.0.0.1=24", "/iface/i0/address/0.0.0.1",
+         "can't be the address of a host"},
+        {"/iface/i0/address/127.0.0.1=8", "/iface/i0/address/127.0.0.1",
+         "can't be the address of a host"},
         {"/iface/i0/address/10.0.0=24", "/iface/i0/address/10.0.0", "not an IPv4 address"},
         {"/iface/i0/address/10.0.0.01=24", "/iface/i0/address/10.0.0.01", "not an IPv4 address"},
         {"/iface/i0/address/10.0.0.1/24=", "/iface/i0/address/10.0.0.1", "a number from 1 to 32"},
-        {"/iface/i0/mtu=1500", "/iface/i0/mtu", "an interface has no such name; users write on, mode, mac and address"},
+        {"/iface/i0/mtu=1500", "/iface/i0/mtu",
+         "an interface has no such name; users write on, mode, mac and address"},
     };
 
     (void)state;
@@ -362,7 +395,8 @@ static void mount_points_stay(void **state)
 
 static void users_do_not_write_for_the_stack(void **state)
 {
-    static const char *const names[] = {"link=up", "mac=02:00:00:00:00:01", "error=x", "id=1", "lcore=0"};
+    static const char *const names[] = {"link=up", "mac=02:00:00:00:00:01", "error=x", "id=1",
+                                        "lcore=0"};
 
     (void)state;
     lab_port(lab, "p0", 1);
@@ -372,7 +406,8 @@ static void users_do_not_write_for_the_stack(void **state)
 
         snprintf(change, sizeof(change), "/port/p1/%s", names[i]);
         snprintf(path, sizeof(path), "/port/p1/%.*s", (int)strcspn(names[i], "="), names[i]);
-        assert_refused(user(lab, "/port/p1/devargs=net_null1x", change), EPERM, path, "by the stack only");
+        assert_refused(user(lab, "/port/p1/devargs=net_null1x", change), EPERM, path,
+                       "by the stack only");
     }
     assert_refused(user(lab, "/port/p0/link=down"), EPERM, "/port/p0/link", "by the stack only");
     assert_refused(user(lab, "-/port/p0/link"), EPERM, "/port/p0/link", "by the stack only");
@@ -388,11 +423,14 @@ static void names_of_the_stack_go_with_the_port(void **state)
     assert_null(links_port(lab_links(lab), "p0"));
     assert_null(links_port_by_id(lab_links(lab), 0));
     /* The stack was still opening the device. */
-    assert_refused(stack(lab, "/port/p0/link=up"), ENOENT, "/port/p0/link", "no such port any more");
-    assert_refused(user(lab, "/port/p1/devargs=x", "/port/p1/link=up"), EPERM, "/port/p1/link", "by the stack only");
+    assert_refused(stack(lab, "/port/p0/link=up"), ENOENT, "/port/p0/link",
+                   "no such port any more");
+    assert_refused(user(lab, "/port/p1/devargs=x", "/port/p1/link=up"), EPERM, "/port/p1/link",
+                   "by the stack only");
     /* Gone and made again in one: the device would be forgotten, so not in one. */
     lab_port(lab, "p0", 0);
-    assert_refused(user(lab, "-/port/p0", "/port/p0/devargs=net_null0"), EPERM, "/port/p0/id", "by the stack only");
+    assert_refused(user(lab, "-/port/p0", "/port/p0/devargs=net_null0"), EPERM, "/port/p0/id",
+                   "by the stack only");
 }
 
 static void the_stack_is_judged_too(void **state)
@@ -414,21 +452,29 @@ static void what_two_names_claim_is_refused(void **state)
     (void)state;
     assert_done(user(lab, "/bridge/br0/port/p0", "/iface/i1/on=port p1", "/iface/i2/on=bridge br0",
                      "/iface/i1/address/10.0.0.1=24", "/port/p0/devargs=net_tap0,iface=x"));
-    assert_refused(user(lab, "/bridge/br1/port/p0"), EEXIST, "/bridge/br1/port/p0", "/bridge/br0/port/p0");
-    assert_refused(user(lab, "/bridge/a/port/p0"), EEXIST, "/bridge/a/port/p0", taken); /* sorts first, still the new */
+    assert_refused(user(lab, "/bridge/br1/port/p0"), EEXIST, "/bridge/br1/port/p0",
+                   "/bridge/br0/port/p0");
+    assert_refused(user(lab, "/bridge/a/port/p0"), EEXIST, "/bridge/a/port/p0",
+                   taken); /* sorts first, still the new */
     assert_refused(user(lab, "/iface/i3/on=port p0"), EEXIST, "/iface/i3/on",
-                   "port p0 is taken by /bridge/br0/port/p0 already: a port is in one bridge or carries one interface");
+                   "port p0 is taken by /bridge/br0/port/p0 already: a port is in one bridge or "
+                   "carries one interface");
     assert_refused(user(lab, "/bridge/br0/port/p1"), EEXIST, "/bridge/br0/port/p1", "/iface/i1/on");
     assert_refused(user(lab, "/iface/i3/on=port p1"), EEXIST, "/iface/i3/on", taken);
-    assert_refused(user(lab, "/iface/a/on=bridge br0"), EEXIST, "/iface/a/on", "a bridge carries one interface");
-    assert_refused(user(lab, "/iface/i2/address/10.0.0.1=16"), EEXIST, "/iface/i2/address/10.0.0.1", taken);
-    assert_refused(user(lab, "/port/p1/devargs=net_tap0"), EEXIST, "/port/p1/devargs", "a device belongs to one port");
-    assert_refused(user(lab, "/iface/x/on=port p7", "/iface/y/on=port p7"), EEXIST, "/iface/y/on", "/iface/x/on");
+    assert_refused(user(lab, "/iface/a/on=bridge br0"), EEXIST, "/iface/a/on",
+                   "a bridge carries one interface");
+    assert_refused(user(lab, "/iface/i2/address/10.0.0.1=16"), EEXIST, "/iface/i2/address/10.0.0.1",
+                   taken);
+    assert_refused(user(lab, "/port/p1/devargs=net_tap0"), EEXIST, "/port/p1/devargs",
+                   "a device belongs to one port");
+    assert_refused(user(lab, "/iface/x/on=port p7", "/iface/y/on=port p7"), EEXIST, "/iface/y/on",
+                   "/iface/x/on");
     /* Moving in one commit is no conflict, nor are names that only begin alike. */
     assert_done(user(lab, "-/bridge/br0/port/p0", "/bridge/br1/port/p0"));
-    assert_done(user(lab, "/port/p1/devargs=net_tap01", "/port/p2/devargs=net_tap", "/bridge/br1/port/p"));
-    assert_refused(user(lab, "-/bridge/br1/port/p0", "/bridge/br0/port/p0", "/bridge/br2/port/p0"), EEXIST,
-                   "/bridge/br2/port/p0", taken);
+    assert_done(
+        user(lab, "/port/p1/devargs=net_tap01", "/port/p2/devargs=net_tap", "/bridge/br1/port/p"));
+    assert_refused(user(lab, "-/bridge/br1/port/p0", "/bridge/br0/port/p0", "/bridge/br2/port/p0"),
+                   EEXIST, "/bridge/br2/port/p0", taken);
 }
 
 static void the_stack_gives_a_device_once(void **state)
@@ -454,7 +500,8 @@ static void limits_are_kept(void **state)
         assert_done(user(lab, change));
     }
     assert_int_equal(links_iface(lab_links(lab), "i0")->address_count, LINK_ADDRESSES_MAX);
-    assert_refused(user(lab, "/iface/i0/address/10.0.0.99=24"), ENOSPC, "/iface/i0/address", "can't have 17 addresses; at most 16");
+    assert_refused(user(lab, "/iface/i0/address/10.0.0.99=24"), ENOSPC, "/iface/i0/address",
+                   "can't have 17 addresses; at most 16");
 }
 
 static void count_reason(const struct ns_reason *reason, void *arg)
@@ -479,7 +526,9 @@ static void all_refusals_are_told_to_a_judge(void **state)
 
     count = 0;
     assert_int_equal(ns_txn_begin(lab->store, &lab_user, &txn), 0);
-    for (const char *const *on = (const char *const[]){"/iface/a/on", "/iface/b/on", "/iface/c/on", NULL}; *on; on++)
+    for (const char *const *on =
+             (const char *const[]){"/iface/a/on", "/iface/b/on", "/iface/c/on", NULL};
+         *on; on++)
         assert_int_equal(ns_txn_write(txn, *on, "port p0", 7), 0);
     assert_int_equal(ns_txn_judge(txn, count_reason, &count), -EEXIST);
     assert_int_equal(count, 2);
@@ -488,7 +537,8 @@ static void all_refusals_are_told_to_a_judge(void **state)
 
 /* ---- touching ---- */
 
-static const char *const watched[] = {"/port/p0", "/port/p1", "/bridge/br0", "/iface/i0", "/iface/i1"};
+static const char *const watched[] = {"/port/p0", "/port/p1", "/bridge/br0", "/iface/i0",
+                                      "/iface/i1"};
 enum { WATCHED = sizeof(watched) / sizeof(watched[0]) };
 static struct ns_anchor *anchors[WATCHED];
 static uint64_t versions[WATCHED];

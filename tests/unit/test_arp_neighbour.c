@@ -23,14 +23,14 @@ static struct sent {
 static int sent_count;
 static uint64_t used_at; /* what the lcores say of each neighbour */
 
-#define OWN "10.0.0.1"
-#define HOST "10.0.0.5"
+#define OWN        "10.0.0.1"
+#define HOST       "10.0.0.5"
 #define NEIGH_HOST "/neigh/i0/10.0.0.5"
-#define MAC_A "52:54:00:00:00:0a"
-#define MAC_B "52:54:00:00:00:0b"
-#define OWN_MAC "02:00:00:00:00:aa"
-#define EVERYBODY "ff:ff:ff:ff:ff:ff"
-#define ZERO "00:00:00:00:00:00"
+#define MAC_A      "52:54:00:00:00:0a"
+#define MAC_B      "52:54:00:00:00:0b"
+#define OWN_MAC    "02:00:00:00:00:aa"
+#define EVERYBODY  "ff:ff:ff:ff:ff:ff"
+#define ZERO       "00:00:00:00:00:00"
 
 static void send_frame(void *arg, uint16_t iface_id, const void *frame, size_t size)
 {
@@ -59,15 +59,16 @@ static int begin_with(const struct neighbours_options *options)
     loop = ns_loop_new();
     lab_links_begin(lab);
     assert_int_equal(stations_new(lab->store, loop, lab->links, NULL, NULL, &stations), 0);
-    assert_int_equal(neighbours_new(lab->store, loop, lab->links, stations, options, &io, &neighbours), 0);
+    assert_int_equal(
+        neighbours_new(lab->store, loop, lab->links, stations, options, &io, &neighbours), 0);
     assert_int_equal(ns_stats_new(lab->store, &stats), 0);
     assert_int_equal(neighbours_stats_add(neighbours, stats), 0);
     lab_port(lab, "p0", 0);
     lab_port(lab, "p1", 1);
     lab_port(lab, "p2", 2);
     assert_done(user(lab, "/bridge/br0/port/p0", "/bridge/br0/port/p1", "/iface/i0/on=bridge br0",
-                     "/iface/i0/mac=" OWN_MAC, "/iface/i0/address/" OWN "=24", "/iface/i1/on=port p2",
-                     "/iface/i1/address/10.1.0.1=16"));
+                     "/iface/i0/mac=" OWN_MAC, "/iface/i0/address/" OWN "=24",
+                     "/iface/i1/on=port p2", "/iface/i1/address/10.1.0.1=16"));
     fake_loop_advance(loop, 10 * FAKE_SECOND); /* announcements are over */
     assert_int_equal(loop->count, 0);
     sent_count = 0;
@@ -128,9 +129,13 @@ static uint16_t iface_id(const char *name)
 static int input(uint16_t port, uint16_t operation, const char *destination, const char *sender_mac,
                  const char *sender, const char *target_mac, const char *target)
 {
-    const struct arp_packet packet = {
-        .destination = mac(destination), .source = mac(sender_mac), .operation = operation,
-        .sender_mac = mac(sender_mac), .sender = ipv4(sender), .target_mac = mac(target_mac), .target = ipv4(target)};
+    const struct arp_packet packet = {.destination = mac(destination),
+                                      .source = mac(sender_mac),
+                                      .operation = operation,
+                                      .sender_mac = mac(sender_mac),
+                                      .sender = ipv4(sender),
+                                      .target_mac = mac(target_mac),
+                                      .target = ipv4(target)};
     uint8_t frame[ARP_FRAME_SIZE];
 
     arp_build(&packet, frame);
@@ -224,10 +229,15 @@ static void assert_sent(int index, uint16_t operation, const char *destination, 
 static void frames_are_built_as_rfc_826_says(void **state)
 {
     static const uint8_t right[ARP_FRAME_SIZE] = {
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0, 0, 0xa, 0x08, 0x06,
-        0, 1, 0x08, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0, 0, 0xa, 10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1};
-    const struct arp_packet packet = {.destination = mac(EVERYBODY), .source = mac(MAC_A), .operation = 1,
-                                      .sender_mac = mac(MAC_A), .sender = ipv4(HOST), .target = ipv4(OWN)};
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0,    0,    0,  0xa, 0x08, 0x06,
+        0,    1,    0x08, 0,    6,    4,    0,    1,    0x52, 0x54, 0,  0,   0,    0xa,
+        10,   0,    0,    5,    0,    0,    0,    0,    0,    0,    10, 0,   0,    1};
+    const struct arp_packet packet = {.destination = mac(EVERYBODY),
+                                      .source = mac(MAC_A),
+                                      .operation = 1,
+                                      .sender_mac = mac(MAC_A),
+                                      .sender = ipv4(HOST),
+                                      .target = ipv4(OWN)};
     uint8_t frame[ARP_FRAME_SIZE];
     struct arp_packet parsed;
 
@@ -246,30 +256,41 @@ static void malformed_packets_are_refused(void **state)
     static const struct {
         int at;
         uint8_t value;
-    } wrong[] = {{15, 6}, {14, 1}, {16, 0x86}, {17, 1}, {18, 8}, {19, 16}, {21, 0}, {21, 3}, {21, 8}, {20, 1}, {13, 0}};
-    const struct arp_packet packet = {.destination = mac(EVERYBODY), .source = mac(MAC_A), .operation = 1,
-                                      .sender_mac = mac(MAC_A), .sender = ipv4(HOST), .target = ipv4(OWN)};
+    } wrong[] = {{15, 6}, {14, 1}, {16, 0x86}, {17, 1}, {18, 8}, {19, 16},
+                 {21, 0}, {21, 3}, {21, 8},    {20, 1}, {13, 0}};
+    const struct arp_packet packet = {.destination = mac(EVERYBODY),
+                                      .source = mac(MAC_A),
+                                      .operation = 1,
+                                      .sender_mac = mac(MAC_A),
+                                      .sender = ipv4(HOST),
+                                      .target = ipv4(OWN)};
     uint8_t frame[ARP_FRAME_SIZE];
 
     (void)state;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         arp_build(&packet, frame);
         frame[wrong[i].at] = wrong[i].value;
-        assert_int_equal(neighbours_input(neighbours, 0, frame, sizeof(frame)), refusal(NEIGHBOUR_MALFORMED));
+        assert_int_equal(neighbours_input(neighbours, 0, frame, sizeof(frame)),
+                         refusal(NEIGHBOUR_MALFORMED));
     }
     for (size_t size = 0; size < 42; size++) {
         arp_build(&packet, frame);
-        assert_int_equal(neighbours_input(neighbours, 0, frame, size), refusal(NEIGHBOUR_MALFORMED));
+        assert_int_equal(neighbours_input(neighbours, 0, frame, size),
+                         refusal(NEIGHBOUR_MALFORMED));
     }
-    assert_int_equal(neighbours_refused(neighbours, NEIGHBOUR_MALFORMED), sizeof(wrong) / sizeof(wrong[0]) + 42);
+    assert_int_equal(neighbours_refused(neighbours, NEIGHBOUR_MALFORMED),
+                     sizeof(wrong) / sizeof(wrong[0]) + 42);
     assert_int_equal(neighbours_count(neighbours), 0);
     assert_int_equal(sent_count, 0);
 }
 
 static void rarp_touches_no_neighbour(void **state)
 {
-    const struct arp_packet packet = {.destination = mac(EVERYBODY), .source = mac(MAC_B), .operation = 3,
-                                      .sender_mac = mac(MAC_B), .target_mac = mac(MAC_B)};
+    const struct arp_packet packet = {.destination = mac(EVERYBODY),
+                                      .source = mac(MAC_B),
+                                      .operation = 3,
+                                      .sender_mac = mac(MAC_B),
+                                      .target_mac = mac(MAC_B)};
     uint8_t frame[ARP_FRAME_SIZE];
     uint64_t before;
 
@@ -282,7 +303,8 @@ static void rarp_touches_no_neighbour(void **state)
     assert_int_equal(neighbours_input(neighbours, 1, frame, sizeof(frame)), 0);
     assert_int_equal(counters().rarp_in, 1);
     frame[21] = 1; /* an operation that RARP does not have */
-    assert_int_equal(neighbours_input(neighbours, 1, frame, sizeof(frame)), refusal(NEIGHBOUR_MALFORMED));
+    assert_int_equal(neighbours_input(neighbours, 1, frame, sizeof(frame)),
+                     refusal(NEIGHBOUR_MALFORMED));
     assert_int_equal(commits(), before);
     assert_int_equal(sent_count, 0);
 }
@@ -372,7 +394,8 @@ static void what_cannot_be_wanted(void **state)
     assert_int_equal(want("i0", "224.0.0.1"), -EHOSTUNREACH);
     assert_int_equal(want("i0", "255.255.255.255"), -EHOSTUNREACH);
     assert_int_equal(neighbours_want(neighbours, 999, ipv4(HOST)), -ENETUNREACH);
-    assert_done(user(lab, "/iface/i8/on=port p8", "/iface/i8/address/10.8.0.1=24", "/iface/i9/on=port p9"));
+    assert_done(
+        user(lab, "/iface/i8/on=port p8", "/iface/i8/address/10.8.0.1=24", "/iface/i9/on=port p9"));
     assert_int_equal(want("i8", "10.8.0.2"), -ENETUNREACH); /* on nothing */
     assert_int_equal(want("i9", "10.8.0.2"), -ENETUNREACH); /* no address */
     assert_int_equal(neighbours_count(neighbours), 0);
@@ -511,7 +534,8 @@ enum { FORMS = sizeof(forms) / sizeof(forms[0]) };
 
 static int announce(const struct announcement_form *form, uint16_t port, const char *sender_mac)
 {
-    return input(port, form->operation, form->destination, sender_mac, HOST, form->target_mac, form->target);
+    return input(port, form->operation, form->destination, sender_mac, HOST, form->target_mac,
+                 form->target);
 }
 
 static void every_announcement_is_followed(void **state)
@@ -527,7 +551,8 @@ static void every_announcement_is_followed(void **state)
         if (strcmp(lab_value(lab, NEIGH_HOST), MAC_B " learned") != 0)
             fail_msg("not followed: %s", forms[i].name);
         assert_int_equal(commits(), before + 1);
-        assert_string_equal(state_of("i0", HOST), "STALE"); /* what nobody asked for is probed when used */
+        assert_string_equal(state_of("i0", HOST),
+                            "STALE"); /* what nobody asked for is probed when used */
     }
     assert_int_equal(counters().moved, FORMS);
 }
@@ -538,7 +563,8 @@ static void two_moves_at_once_both_count(void **state)
     make_reachable();
     for (int i = 0; i < 100; i++) {
         assert_int_equal(announce(&forms[i % FORMS], 1, i & 1 ? MAC_A : MAC_B), 0);
-        assert_string_equal(lab_value(lab, NEIGH_HOST), i & 1 ? MAC_A " learned" : MAC_B " learned");
+        assert_string_equal(lab_value(lab, NEIGH_HOST),
+                            i & 1 ? MAC_A " learned" : MAC_B " learned");
     }
     assert_int_equal(counters().moved, 100);
 }
@@ -661,14 +687,19 @@ static void ports_without_an_interface_are_nobody(void **state)
 
 static void bad_mac_addresses_are_refused(void **state)
 {
-    struct arp_packet packet = {.destination = mac(EVERYBODY), .source = mac(MAC_A), .operation = 1,
-                                .sender_mac = mac(MAC_B), .sender = ipv4(HOST), .target = ipv4(OWN)};
+    struct arp_packet packet = {.destination = mac(EVERYBODY),
+                                .source = mac(MAC_A),
+                                .operation = 1,
+                                .sender_mac = mac(MAC_B),
+                                .sender = ipv4(HOST),
+                                .target = ipv4(OWN)};
     uint8_t frame[ARP_FRAME_SIZE];
 
     (void)state;
     make_reachable();
     arp_build(&packet, frame);
-    assert_int_equal(neighbours_input(neighbours, 0, frame, sizeof(frame)), refusal(NEIGHBOUR_BAD_MAC));
+    assert_int_equal(neighbours_input(neighbours, 0, frame, sizeof(frame)),
+                     refusal(NEIGHBOUR_BAD_MAC));
     assert_int_equal(request(0, ZERO, HOST, OWN), refusal(NEIGHBOUR_BAD_MAC));
     assert_int_equal(request(0, EVERYBODY, HOST, OWN), refusal(NEIGHBOUR_BAD_MAC));
     assert_int_equal(request(0, "01:00:5e:00:00:01", HOST, OWN), refusal(NEIGHBOUR_BAD_MAC));
@@ -688,7 +719,8 @@ static void our_own_address_is_defended(void **state)
     assert_int_equal(sent_count, 1);
     assert_sent(0, RTE_ARP_OP_REQUEST, EVERYBODY, OWN, ZERO, OWN);
     for (int i = 0; i < 50; i++)
-        assert_int_equal(input(0, RTE_ARP_OP_REPLY, EVERYBODY, MAC_B, OWN, EVERYBODY, OWN), refusal(NEIGHBOUR_OWN_ADDRESS));
+        assert_int_equal(input(0, RTE_ARP_OP_REPLY, EVERYBODY, MAC_B, OWN, EVERYBODY, OWN),
+                         refusal(NEIGHBOUR_OWN_ADDRESS));
     assert_int_equal(sent_count, 1); /* RFC 5227: not more often than in ten seconds */
     fake_loop_advance(loop, 10 * FAKE_SECOND);
     assert_int_equal(request(0, MAC_B, OWN, HOST), refusal(NEIGHBOUR_OWN_ADDRESS));
@@ -705,7 +737,8 @@ static void wrong_subnets_and_interfaces_are_refused(void **state)
     assert_int_equal(request(0, MAC_A, "192.0.2.5", OWN), refusal(NEIGHBOUR_WRONG_SUBNET));
     assert_int_equal(request(0, MAC_A, "10.0.0.0", OWN), refusal(NEIGHBOUR_WRONG_SUBNET));
     assert_int_equal(request(0, MAC_A, "10.0.0.255", OWN), refusal(NEIGHBOUR_WRONG_SUBNET));
-    assert_int_equal(request(2, MAC_B, HOST, "10.1.0.1"), refusal(NEIGHBOUR_WRONG_SUBNET)); /* i0's, at i1 */
+    assert_int_equal(request(2, MAC_B, HOST, "10.1.0.1"),
+                     refusal(NEIGHBOUR_WRONG_SUBNET)); /* i0's, at i1 */
     assert_int_equal(neighbours_refused(neighbours, NEIGHBOUR_WRONG_SUBNET), 4);
     assert_string_equal(lab_value(lab, NEIGH_HOST), MAC_A " learned");
     assert_int_equal(sent_count, 0);
@@ -728,7 +761,8 @@ static void static_neighbours_stay(void **state)
     assert_string_equal(lab_value(lab, NEIGH_HOST), MAC_A " static");
     assert_string_equal(state_of("i0", HOST), "PERMANENT");
     assert_int_equal(want("i0", HOST), 0);
-    assert_int_equal(sent_count, 2); /* it asked twice for us; the one who pretended got no answer */
+    assert_int_equal(sent_count,
+                     2); /* it asked twice for us; the one who pretended got no answer */
     assert_int_equal(neighbours_count(neighbours), 0);
 }
 
@@ -752,7 +786,8 @@ static void mode_bound_takes_only_what_is_configured(void **state)
     assert_int_equal(request(1, MAC_A, HOST, OWN), refusal(NEIGHBOUR_NOT_BOUND));
     assert_int_equal(neighbours_refused(neighbours, NEIGHBOUR_NOT_BOUND), 3);
 
-    assert_int_equal(want("i0", "10.0.0.6"), -EHOSTUNREACH); /* nothing that comes could be believed */
+    assert_int_equal(want("i0", "10.0.0.6"),
+                     -EHOSTUNREACH); /* nothing that comes could be believed */
     assert_string_equal(lab_value(lab, "/neigh/i0/10.0.0.6"), "failed");
     assert_int_equal(reply(0, MAC_A, "10.0.0.6"), refusal(NEIGHBOUR_NOT_BOUND));
     assert_done(user(lab, "/neigh/i0/10.0.0.6=" MAC_A " static"));
@@ -801,7 +836,7 @@ static void no_more_are_learned_than_fit(void **state)
     sent_count = 0;
     assert_int_equal(request(0, MAC_A, HOST, OWN), refusal(NEIGHBOUR_FULL));
     assert_int_equal(neighbours_refused(neighbours, NEIGHBOUR_FULL), 1);
-    assert_int_equal(sent_count, 1); /* answered all the same */
+    assert_int_equal(sent_count, 1);                   /* answered all the same */
     assert_int_equal(reply(0, MAC_A, "10.0.0.12"), 0); /* one that has its place */
     fake_loop_advance(loop, 10 * FAKE_SECOND + FAKE_MS);
     assert_int_equal(neighbours_count(neighbours), 1);
@@ -842,18 +877,23 @@ static void values_are_judged(void **state)
         {NEIGH_HOST "=52:54:00:00:00:xx static", NEIGH_HOST, "'MAC static'", EINVAL},
         {NEIGH_HOST "=" ZERO " static", NEIGH_HOST, "unicast", EINVAL},
         {NEIGH_HOST "=" EVERYBODY " static", NEIGH_HOST, "unicast", EINVAL},
-        {NEIGH_HOST "=" MAC_A " learned", NEIGH_HOST, "only the stack says what it has learned", EPERM},
+        {NEIGH_HOST "=" MAC_A " learned", NEIGH_HOST, "only the stack says what it has learned",
+         EPERM},
         {NEIGH_HOST "=failed", NEIGH_HOST, "only the stack says what has failed", EPERM},
-        {"/neigh/i0/10.0.0.05=" MAC_A " static", "/neigh/i0/10.0.0.05", "not an IPv4 address", EINVAL},
+        {"/neigh/i0/10.0.0.05=" MAC_A " static", "/neigh/i0/10.0.0.05", "not an IPv4 address",
+         EINVAL},
         {"/neigh/i0/host=" MAC_A " static", "/neigh/i0/host", "not an IPv4 address", EINVAL},
-        {"/neigh/i0/224.0.0.1=" MAC_A " static", "/neigh/i0/224.0.0.1", "can't be the address of a host", EINVAL},
+        {"/neigh/i0/224.0.0.1=" MAC_A " static", "/neigh/i0/224.0.0.1",
+         "can't be the address of a host", EINVAL},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         assert_refused(user(lab, wrong[i].change), wrong[i].error, wrong[i].path, wrong[i].says);
-    assert_done(user(lab, "/neigh/i7/10.7.0.1=52:54:00:00:00:0A static")); /* of an interface to come */
-    assert_refused(user(lab, "/neigh/i7/10.7.0.1/x=1"), EINVAL, "/neigh/i7/10.7.0.1/x", "nothing stands below");
+    assert_done(
+        user(lab, "/neigh/i7/10.7.0.1=52:54:00:00:00:0A static")); /* of an interface to come */
+    assert_refused(user(lab, "/neigh/i7/10.7.0.1/x=1"), EINVAL, "/neigh/i7/10.7.0.1/x",
+                   "nothing stands below");
     assert_refused(stack(lab, NEIGH_HOST "=x"), EINVAL, NEIGH_HOST, "'MAC static'");
 }
 
@@ -934,12 +974,14 @@ static void neighbours_go_with_their_interface(void **state)
         before = commits();
         assert_done(user(lab, changes[i][0], changes[i][1]));
         assert_int_equal(commits(), before + 2); /* theirs, and one for all neighbours */
-        if (strcmp(lab_value(lab, NEIGH_HOST), "(none)") != 0 || strcmp(state_of("i0", HOST), "(none)") != 0)
+        if (strcmp(lab_value(lab, NEIGH_HOST), "(none)") != 0 ||
+            strcmp(state_of("i0", HOST), "(none)") != 0)
             fail_msg("still there after %s", changes[i][0]);
         assert_string_equal(lab_value(lab, "/neigh/i1/10.1.0.5"), MAC_A " learned");
         assert_done(user(lab, "-/iface/i0", "-/neigh/i0"));
-        assert_done(user(lab, "/bridge/br0/port/p0", "/bridge/br0/port/p1", "/iface/i0/on=bridge br0",
-                         "/iface/i0/mac=" OWN_MAC, "/iface/i0/address/" OWN "=24"));
+        assert_done(user(lab, "/bridge/br0/port/p0", "/bridge/br0/port/p1",
+                         "/iface/i0/on=bridge br0", "/iface/i0/mac=" OWN_MAC,
+                         "/iface/i0/address/" OWN "=24"));
         fake_loop_advance(loop, 10 * FAKE_SECOND);
     }
 }
@@ -961,7 +1003,8 @@ static void other_changes_of_an_interface_keep_neighbours(void **state)
 {
     (void)state;
     make_reachable();
-    assert_done(user(lab, "/iface/i0/mac=02:00:00:00:00:bb", "/iface/i0/address/10.9.0.1=24", "/port/p0/mtu=1400"));
+    assert_done(user(lab, "/iface/i0/mac=02:00:00:00:00:bb", "/iface/i0/address/10.9.0.1=24",
+                     "/port/p0/mtu=1400"));
     assert_done(stack(lab, "/port/p0/link=down", "/port/p1/link=down"));
     assert_done(user(lab, "-/iface/i1"));
     assert_string_equal(lab_value(lab, NEIGH_HOST), MAC_A " learned");
@@ -1032,7 +1075,8 @@ static void states_and_counters_are_names(void **state)
     (void)state;
     assert_int_equal(want("i0", "10.0.0.6"), 0);
     make_reachable();
-    assert_done(user(lab, "/neigh/i0/10.0.0.10=" MAC_B " static", "/neigh/i7/10.7.0.1=" MAC_B " static"));
+    assert_done(
+        user(lab, "/neigh/i0/10.0.0.10=" MAC_B " static", "/neigh/i7/10.7.0.1=" MAC_B " static"));
     assert_int_equal(request(2, MAC_A, "10.1.0.5", "10.1.0.1"), 0);
     assert_int_equal(request(2, MAC_A, "10.2.0.5", "10.1.0.1"), refusal(NEIGHBOUR_WRONG_SUBNET));
     fake_loop_advance(loop, 1500 * FAKE_MS);
@@ -1049,15 +1093,17 @@ static void states_and_counters_are_names(void **state)
     assert_string_equal(ask(lab, "/stats/neigh/i0/x", false), strerror(ENOENT));
     assert_string_equal(ask(lab, "/stats/neigh/i0", false), "");
     assert_string_equal(ask(lab, "/stats/neighbours", true),
-                        "entries failed learned moved rarp_in refused replies_in replies_out requests_in requests_out");
-    assert_string_equal(ask(lab, "/stats/neighbours/refused", true),
-                        "bad_mac full is_static malformed mode_static not_bound own_address own_mac wrong_subnet");
+                        "entries failed learned moved rarp_in refused replies_in replies_out "
+                        "requests_in requests_out");
+    assert_string_equal(
+        ask(lab, "/stats/neighbours/refused", true),
+        "bad_mac full is_static malformed mode_static not_bound own_address own_mac wrong_subnet");
     assert_string_equal(ask(lab, "/stats/neighbours/refused/wrong_subnet", false), "1");
     assert_string_equal(ask(lab, "/stats/neighbours/entries", false), "3");
     assert_string_equal(ask(lab, "/stats/neighbours/learned", false), "2");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name)       cmocka_unit_test_setup_teardown(name, begin, end)
 #define TEST_SMALL(name) cmocka_unit_test_setup_teardown(name, begin_small, end)
 
 int main(void)

@@ -12,7 +12,8 @@ static struct ns_stats *stats;
 static uint64_t used_at; /* what the lcores would say of every station */
 static int used_asked;
 
-static const struct rte_ether_addr mac_a = {{0x52, 0x54, 0, 0, 0, 0xa}}, mac_b = {{0x52, 0x54, 0, 0, 0, 0xb}};
+static const struct rte_ether_addr mac_a = {{0x52, 0x54, 0, 0, 0, 0xa}},
+                                   mac_b = {{0x52, 0x54, 0, 0, 0, 0xb}};
 #define STATION_A "/fdb/br0/52:54:00:00:00:0a"
 #define STATION_B "/fdb/br0/52:54:00:00:00:0b"
 
@@ -111,8 +112,10 @@ static void a_storm_of_moves_is_followed_to_its_end(void **state)
 
 static void addresses_that_are_no_station_are_refused(void **state)
 {
-    static const struct rte_ether_addr bad[] = {
-        {{1, 0, 0x5e, 0, 0, 1}}, {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}, {{0}}, {{2, 0, 0, 0, 0, 0xaa}} /* i0's own */};
+    static const struct rte_ether_addr bad[] = {{{1, 0, 0x5e, 0, 0, 1}},
+                                                {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
+                                                {{0}},
+                                                {{2, 0, 0, 0, 0, 0xaa}} /* i0's own */};
     uint64_t before = commits();
 
     (void)state;
@@ -224,10 +227,13 @@ static void values_are_judged(void **state)
         {STATION_A "=p0 static ", STATION_A, "'PORT static'", EINVAL},
         {STATION_A "= static", STATION_A, "'PORT static'", EINVAL},
         {STATION_A "=p+ static", STATION_A, "'PORT static'", EINVAL},
-        {STATION_A "=p0 learned", STATION_A, "only the stack learns stations; 'p0 static' would be right", EPERM},
+        {STATION_A "=p0 learned", STATION_A,
+         "only the stack learns stations; 'p0 static' would be right", EPERM},
         {STATION_A "/x=1", STATION_A, "'PORT static'", EINVAL},
-        {"/fdb/br0/52:54:00:00:00:0A=p0 static", "/fdb/br0/52:54:00:00:00:0A", STATION_A + 9, EINVAL},
-        {"/fdb/br0/52:54:00:00:00=p0 static", "/fdb/br0/52:54:00:00:00", "not a MAC address", EINVAL},
+        {"/fdb/br0/52:54:00:00:00:0A=p0 static", "/fdb/br0/52:54:00:00:00:0A", STATION_A + 9,
+         EINVAL},
+        {"/fdb/br0/52:54:00:00:00=p0 static", "/fdb/br0/52:54:00:00:00", "not a MAC address",
+         EINVAL},
         {"/fdb/br0/01:00:5e:00:00:01=p0 static", "/fdb/br0/01:00:5e:00:00:01", "multicast", EINVAL},
         {"/fdb/br0/00:00:00:00:00:00=p0 static", "/fdb/br0/00:00:00:00:00:00", "zero", EINVAL},
     };
@@ -236,8 +242,8 @@ static void values_are_judged(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         assert_refused(user(lab, wrong[i].change), wrong[i].error, wrong[i].path, wrong[i].says);
     assert_done(user(lab, "/fdb/br7/52:54:00:00:00:01=p7 static")); /* of a bridge to come */
-    assert_refused(user(lab, "/fdb/br7/52:54:00:00:00:01/x=1"), EINVAL, "/fdb/br7/52:54:00:00:00:01/x",
-                   "nothing stands below");
+    assert_refused(user(lab, "/fdb/br7/52:54:00:00:00:01/x=1"), EINVAL,
+                   "/fdb/br7/52:54:00:00:00:01/x", "nothing stands below");
 }
 
 static void values_are_parsed(void **state)
@@ -249,9 +255,11 @@ static void values_are_parsed(void **state)
     assert_int_equal(station_parse("p0 static", 9, port, &is_static), 0);
     assert_true(is_static);
     assert_string_equal(port, "p0");
-    assert_int_equal(station_parse("abcdefghijklmnopqrstuvwxyz01234 learned", 39, port, &is_static), 0);
+    assert_int_equal(station_parse("abcdefghijklmnopqrstuvwxyz01234 learned", 39, port, &is_static),
+                     0);
     assert_false(is_static);
-    assert_int_equal(station_parse("abcdefghijklmnopqrstuvwxyz012345 learned", 40, port, &is_static), -EINVAL);
+    assert_int_equal(
+        station_parse("abcdefghijklmnopqrstuvwxyz012345 learned", 40, port, &is_static), -EINVAL);
 }
 
 /* ---- ageing ---- */
@@ -396,7 +404,8 @@ static void counters_are_names(void **state)
     (void)state;
     assert_int_equal(seen(&mac_a, 0), 0);
     assert_int_equal(seen(&mac_a, 1), 0);
-    assert_string_equal(ask(lab, "/stats/stations", true), "aged entries flushed learned moved refused");
+    assert_string_equal(ask(lab, "/stats/stations", true),
+                        "aged entries flushed learned moved refused");
     assert_string_equal(ask(lab, "/stats/stations/refused", true), "address full static");
     assert_string_equal(ask(lab, "/stats/stations/learned", true), "");
     assert_string_equal(ask(lab, "/stats/stations/moved", false), "1");
