@@ -128,14 +128,14 @@ void bridge_flood(struct worker *worker, struct rte_mbuf *mbuf, const struct lin
         drop(worker, mbuf, DROP_PORT_DOWN);
         return;
     }
-    worker->counters.flooded++;
+    tally(worker->counters.flooded, 1);
     for (uint16_t next; (next = next_port(worker, bridge, but, &at)) != LINK_NO_ID; port = next) {
         struct rte_mbuf *copy = rte_pktmbuf_copy(mbuf, worker->pool, 0, UINT32_MAX);
 
         if (copy != NULL)
             send_bridged(worker, copy, port);
         else
-            worker->counters.drops[DROP_NO_BUFFER]++;
+            tally(worker->counters.drops[DROP_NO_BUFFER], 1);
     }
     send_bridged(worker, mbuf, port);
 }
@@ -160,7 +160,7 @@ static void bridge_unicast(struct worker *worker, const struct port_view *view,
     } else if (record->port == mbuf->port) {
         drop(worker, mbuf, DROP_SAME_PORT);
     } else {
-        worker->counters.bridged++;
+        tally(worker->counters.bridged, 1);
         send_bridged(worker, mbuf, record->port);
     }
 }
@@ -194,7 +194,7 @@ static void bridge_group(struct worker *worker, const struct port_view *view, st
             copy->port = mbuf->port;
             control_packet(worker, copy);
         } else {
-            worker->counters.drops[DROP_NO_BUFFER]++;
+            tally(worker->counters.drops[DROP_NO_BUFFER], 1);
         }
     }
     bridge_flood(worker, mbuf, view->bridge, mbuf->port);

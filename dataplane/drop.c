@@ -38,6 +38,6 @@ const char *drop_reason_name(enum drop_reason reason)
 
 void drop(struct worker *worker, struct rte_mbuf *mbuf, enum drop_reason reason)
 {
-    worker->counters.drops[reason]++;
+    tally(worker->counters.drops[reason], 1);
     rte_pktmbuf_free(mbuf);
 }

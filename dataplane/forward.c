@@ -131,7 +131,7 @@ static void apply_forward(struct worker *worker, struct packet *packet)
     }
     if (!ours) {
         packet_decrement_ttl(ip);
-        worker->counters.routed++;
+        tally(worker->counters.routed, 1);
     }
     if (too_big)
         fragment_send(worker, mbuf, packet->record);
@@ -269,7 +269,7 @@ static void burst_apply(struct worker *worker, struct burst *burst)
         transmit(worker, mbuf, record->port);
         routed++;
     }
-    worker->counters.routed += routed;
+    tally(worker->counters.routed, routed);
 }
 
 void forward_burst(struct worker *worker)

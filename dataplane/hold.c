@@ -177,7 +177,7 @@ static bool queue_push(struct worker *worker, struct hold_queue *queue, const st
     else
         hold->packets[queue->tail].next = at;
     queue->tail = at;
-    worker->counters.held_now++;
+    tally(worker->counters.held_now, 1);
     return true;
 }
 
@@ -191,7 +191,7 @@ static struct held queue_pop(struct worker *worker, struct hold_queue *queue)
     queue->count--;
     hold->packets[at].next = hold->free_packet;
     hold->free_packet = at;
-    worker->counters.held_now--;
+    tally(worker->counters.held_now, -1);
     return held;
 }
 
@@ -288,7 +288,7 @@ void hold_missing(struct worker *worker, struct packet *packet, const struct flo
     struct held held = held_of(worker, packet, false);
     struct request ask = ask_missing(missing);
 
-    worker->counters.held++;
+    tally(worker->counters.held, 1);
     wait_in(worker, &held, missing->vrf, missing->next_hop, &ask);
 }
 
@@ -299,7 +299,7 @@ void hold_unresolved(struct worker *worker, struct packet *packet)
     rte_be32_t next_hop = adjacency_next_hop(packet->flow->adjacency, &vrf);
     struct request ask = ask_resolve(packet, vrf);
 
-    worker->counters.held++;
+    tally(worker->counters.held, 1);
     wait_in(worker, &held, vrf, next_hop, &ask);
 }
 
@@ -317,7 +317,7 @@ bool hold_behind(struct worker *worker, struct packet *packet)
     queue = queue_find(worker->hold, vrf, next_hop);
     if (queue == NULL)
         return false;
-    worker->counters.held++;
+    tally(worker->counters.held, 1);
     if (!queue_push(worker, queue, &held))
         drop(worker, packet->mbuf, DROP_HOLD_FULL);
     return true;
@@ -398,7 +398,7 @@ static void head_goes(struct worker *worker, struct hold_queue *queue, struct pa
         flow_use(worker->table, packet->flow, rte_pktmbuf_pkt_len(held.mbuf));
     packet->quiet =
         kind > ADJACENCY_FLOOD && kind != ADJACENCY_LOCAL && was_answered(queue, held.key.src);
-    worker->counters.released++;
+    tally(worker->counters.released, 1);
     forward_apply(worker, packet);
 }
 

@@ -118,13 +118,13 @@ static void error_send(struct worker *worker, const struct icmp_error *error,
     uint32_t size;
 
     if (mbuf == NULL) {
-        worker->counters.drops[DROP_NO_BUFFER]++;
+        tally(worker->counters.drops[DROP_NO_BUFFER], 1);
         return;
     }
     size = icmp_write_error(packet_ip(mbuf), error, packet_ip(about), packet_head(about));
     mbuf->data_len = (uint16_t)(RTE_ETHER_HDR_LEN + size);
     mbuf->pkt_len = mbuf->data_len;
-    worker->counters.icmp_out++;
+    tally(worker->counters.icmp_out, 1);
     forward_own(worker, mbuf, vrf);
 }
 
@@ -146,7 +146,7 @@ void icmp_error(struct worker *worker, const struct packet *packet, uint8_t type
     if (error.source == 0)
         return;
     if (!rate_allows(worker)) {
-        worker->counters.drops[DROP_RATE_LIMIT]++;
+        tally(worker->counters.drops[DROP_RATE_LIMIT], 1);
         return;
     }
     error.id = worker->ip_id++;
@@ -188,7 +188,7 @@ static void echo_reply(struct worker *worker, struct packet *packet, struct rte_
     ip->fragment_offset = 0;
     packet_set_checksum(ip);
     packet->mbuf->ol_flags = 0;
-    worker->counters.icmp_out++;
+    tally(worker->counters.icmp_out, 1);
     forward_own(worker, packet->mbuf, iface ? iface->vrf : 0);
 }
 
@@ -225,7 +225,7 @@ void icmp_local(struct worker *worker, struct packet *packet)
 {
     const struct rte_ipv4_hdr *ip = packet_ip(packet->mbuf);
 
-    worker->counters.local++;
+    tally(worker->counters.local, 1);
     if (packet_is_ours(&packet->key) || packet_is_fragment(ip) ||
         !is_own_address(worker, ip->dst_addr))
         drop(worker, packet->mbuf, DROP_LOCAL);

@@ -37,7 +37,8 @@ static void take_origin(struct worker *worker, struct question *question, const 
 
 static bool is_full(const struct question *question)
 {
-    return question->count == ORIGINS || (question->limit > 0 && question->count >= question->limit);
+    return question->count == ORIGINS ||
+           (question->limit > 0 && question->count >= question->limit);
 }
 
 /* Go on from the cursor; true when the question is answered. */

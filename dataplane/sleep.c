@@ -145,7 +145,7 @@ static void go_to_sleep(struct worker *worker)
 
     if (!rte_ring_empty(worker->requests) && workers->wake_control != NULL)
         workers->wake_control(workers->wake_arg);
-    worker->counters.naps++;
+    tally(worker->counters.naps, 1);
     ns_rcu_offline();
     nap(worker, nap_us(worker));
     ns_rcu_online();

@@ -45,8 +45,8 @@ static unsigned to_port(struct worker *worker, unsigned index, struct out *out)
     sent = rte_eth_tx_burst((uint16_t)index, 0, out->mbufs, (uint16_t)out->count);
     for (unsigned i = sent; i < out->count; i++)
         bytes -= rte_pktmbuf_pkt_len(out->mbufs[i]);
-    counters->tx_packets += sent;
-    counters->tx_bytes += bytes;
+    tally(counters->tx_packets, sent);
+    tally(counters->tx_bytes, bytes);
     return sent;
 }
 
@@ -65,7 +65,7 @@ static unsigned to_worker(struct worker *worker, unsigned index, struct out *out
 static void give_up(struct worker *worker, unsigned index, struct out *out)
 {
     if (index < LINK_PORTS_MAX)
-        port_of(worker, index)->tx_dropped += out->count;
+        tally(port_of(worker, index)->tx_dropped, out->count);
     drop_all(worker, index, DROP_TX_FULL);
 }
 

@@ -39,7 +39,7 @@ static void round_begin(struct worker *worker)
 {
     worker->tsc = rte_rdtsc();
     if (worker->busy_since != 0)
-        worker->counters.busy_cycles += worker->tsc - worker->busy_since;
+        tally(worker->counters.busy_cycles, worker->tsc - worker->busy_since);
     worker->busy_since = 0;
     clock_update(worker);
 }
@@ -126,8 +126,8 @@ static unsigned port_poll(struct worker *worker, uint16_t port)
         input(worker, view, mbufs[i]);
     }
     forward_burst(worker);
-    worker->counters.ports[port].rx_packets += count;
-    worker->counters.ports[port].rx_bytes += bytes;
+    tally(worker->counters.ports[port].rx_packets, count);
+    tally(worker->counters.ports[port].rx_bytes, bytes);
     return count;
 }
 
@@ -137,7 +137,7 @@ static unsigned ports_poll(struct worker *worker)
 
     for (unsigned i = 0; i < worker->polled_count; i++)
         count += port_poll(worker, worker->polled[i]);
-    worker->counters.packets += count;
+    tally(worker->counters.packets, count);
     return count;
 }
 
@@ -158,10 +158,10 @@ bool worker_round(struct worker *worker)
     packets += ports_poll(worker);
     if (worker->outs_pending != 0)
         transmit_flush(worker);
-    worker->counters.rounds++;
+    tally(worker->counters.rounds, 1);
     if (packets > 0) {
         worker->busy_since = worker->tsc;
-        worker->counters.busy_rounds++;
+        tally(worker->counters.busy_rounds, 1);
     }
     ns_rcu_quiescent();
     return work || packets > 0 || worker->outs_pending != 0;
@@ -184,10 +184,10 @@ bool request_send(struct worker *worker, struct request *request)
 {
     request->worker = (uint8_t)worker->index;
     if (rte_ring_sp_enqueue_elem(worker->requests, request, sizeof(*request)) != 0) {
-        worker->counters.requests_dropped++;
+        tally(worker->counters.requests_dropped, 1);
         return false;
     }
-    worker->counters.requests++;
+    tally(worker->counters.requests, 1);
     wake_control(worker->workers);
     return true;
 }

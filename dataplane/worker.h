@@ -112,7 +112,7 @@ static_assert(sizeof(struct order) == 16, "fits a ring element");
 struct question {
     enum { QUESTION_ORIGIN, QUESTION_FLOWS } kind;
     union flow_key key; /* ORIGIN; scope 0xffff: any */
-    uint32_t limit; /* at most so many origins; 0: as many as there is room for */
+    uint32_t limit;     /* at most so many origins; 0: as many as there is room for */
     /* FLOWS: where to go on; afterwards, where to go on next, UINT32_MAX at the end */
     uint32_t cursor;
     uint32_t count; /* how many origins were filled in */

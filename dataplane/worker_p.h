@@ -131,6 +131,9 @@ struct worker {
     _Atomic bool stop;
 };
 
+/* Counters are written by the worker only and read by others: never torn, in no order. */
+#define tally(counter, n) __atomic_store_n(&(counter), (counter) + (n), __ATOMIC_RELAXED)
+
 /* ---- worker.c ---- */
 
 /* workers_start() without starting them. */
@@ -206,7 +209,7 @@ static inline void transmit(struct worker *worker, struct rte_mbuf *mbuf, uint16
     out = &worker->outs[index];
     if (unlikely(out->count == OUT_SIZE)) {
         drop(worker, mbuf, DROP_TX_FULL);
-        worker->counters.ports[port].tx_dropped++;
+        tally(worker->counters.ports[port].tx_dropped, 1);
         return;
     }
     if (index >= LINK_PORTS_MAX)
