@@ -11,13 +11,6 @@ beside it (last_old).
 The traffic is one flow at full rate in both cases. What differs is how many other flows are bound to the
 neighbour that moves: they were all used before, and none has been forgotten.
 """
-How long a change takes to the wire: from just before the new version is published, to the last frame that
-still leaves with the old header, by the same clock (the TSC): with one dependent flow and with many, under
-the same traffic.
-
-The traffic is one flow at full rate in both cases. What differs is how many other flows are bound to the
-neighbour that moves: they were all used before, and none has been forgotten.
-"""
 
 import time
 
