@@ -243,26 +243,20 @@ static int get_station(struct adjacencies *adjacencies, uint16_t bridge_id, cons
  * and then must find both. */
 static int supply_routed(struct adjacencies *adjacencies, const struct flow_missing *missing, unsigned lcore)
 {
-    struct ns_anchor *route, *next_hop;
+    struct ns_anchor *anchor;
     int rc = 0;
 
     if (!missing->no_prefix) {
-        rc = get_route(adjacencies, missing->vrf, missing->prefix, missing->length, &route);
+        rc = get_route(adjacencies, missing->vrf, missing->prefix, missing->length, &anchor);
         if (rc == 0)
-            ns_anchor_register_for(route, lcore);
+            ns_anchor_register_for(anchor, lcore);
     }
-    if (rc != 0)
-        return rc;
-    if (missing->no_next_hop) {
-        next_hop = adjacency_find(adjacencies, missing->vrf, missing->next_hop);
-    } else {
-        rc = get_next_hop(adjacencies, missing->vrf, missing->next_hop, &next_hop);
-        if (rc != 0)
-            return rc;
+    if (rc == 0 && !missing->no_next_hop) {
+        rc = get_next_hop(adjacencies, missing->vrf, missing->next_hop, &anchor);
+        if (rc == 0)
+            ns_anchor_register_for(anchor, lcore);
     }
-    if (next_hop != NULL)
-        ns_anchor_register_for(next_hop, lcore);
-    return 0;
+    return rc;
 }
 
 int adjacencies_supply(struct adjacencies *adjacencies, const struct flow_missing *missing, unsigned lcore)

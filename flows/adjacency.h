@@ -40,17 +40,17 @@ struct flow_missing {
     uint8_t kind; /* FLOW_ROUTED: next_hop, prefix, length; FLOW_BRIDGED: mac, bridge */
     uint8_t length;
     uint16_t vrf;
-    bool no_prefix; /* the prefix's anchor is there or not needed (a definition gave the next hop) */
-    bool no_next_hop; /* the adjacency's anchor is there or not needed */
+    bool no_prefix;   /* not needed: a definition said where it goes */
+    bool no_next_hop; /* not needed: it goes to one of the fixed adjacencies */
     uint16_t bridge;
     struct rte_ether_addr mac;
     rte_be32_t next_hop;
     rte_be32_t prefix;
 };
 
-/* Control core: make the anchors that are missing and register the lcore with them; it gets a notice for
- * each, and for the adjacency also if only the prefix was missing, so that who waits for the next hop is
- * told. 0; -ENOSPC (too many anchors), -ENOMEM, -ENOENT (there is no such bridge): then it may have been
+/* Control core: make those of the anchors that are missing, and register the lcore with all of them; it gets
+ * a notice for each, also for one that was there: who waits for the next hop is told of it, whatever was
+ * missing. 0; -ENOSPC (too many anchors), -ENOMEM, -ENOENT (there is no such bridge): then it may have been
  * told of some, and will ask again. */
 int adjacencies_supply(struct adjacencies *adjacencies, const struct flow_missing *missing,
                        unsigned lcore);

@@ -115,12 +115,12 @@ static enum flow_turn decide_routed(const struct flow_sources *sources, const st
         .kind = FLOW_ROUTED,
         .vrf = target.vrf,
         .next_hop = target.next_hop,
-        .no_next_hop = decision->adjacency != NULL,
+        .no_next_hop = target.fixed,
         .prefix = target.prefix,
         .length = target.length,
-        .no_prefix = !target.by_route || route != NULL,
+        .no_prefix = !target.by_route,
     };
-    return missing->no_prefix && missing->no_next_hop ? FLOW_BOUND : FLOW_MISSING;
+    return decision->adjacency == NULL || (target.by_route && route == NULL) ? FLOW_MISSING : FLOW_BOUND;
 }
 
 static enum flow_turn decide_bridged(const struct flow_sources *sources, const struct ns_version *version,
@@ -308,9 +308,9 @@ static uint32_t asked_slot(const struct flow_missing *missing)
 
 static bool same_missing(const struct flow_missing *a, const struct flow_missing *b)
 {
-    return a->kind == b->kind && a->vrf == b->vrf && a->next_hop == b->next_hop &&
-           a->prefix == b->prefix && a->length == b->length && a->bridge == b->bridge &&
-           rte_is_same_ether_addr(&a->mac, &b->mac);
+    return a->kind == b->kind && a->vrf == b->vrf && a->no_prefix == b->no_prefix &&
+           a->prefix == b->prefix && a->length == b->length && a->no_next_hop == b->no_next_hop &&
+           a->next_hop == b->next_hop && a->bridge == b->bridge && rte_is_same_ether_addr(&a->mac, &b->mac);
 }
 
 void flow_ask(struct flow_table *table, const struct flow_missing *missing)

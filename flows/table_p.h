@@ -45,7 +45,7 @@ struct hold {
                                  that is not there yet; 0: none */
     uint8_t role;
     uint8_t walk;             /* enum hold_walk */
-    bool again;               /* the stamp moved in the middle of a round, or a flow waits */
+    bool again;               /* the stamp moved in the middle of a round */
     bool waits;               /* a flow was met in this round that waits for what is missing */
 } __rte_aligned(64);
 static_assert(sizeof(struct hold) == 64, "a hold is one cache line");
@@ -174,6 +174,8 @@ void notices_round(struct flow_table *table);
 
 /* Go on with walks, a bounded amount. */
 void walks_round(struct flow_table *table);
+
+/* Are there notices or walks? */
 bool walks_left(const struct flow_table *table);
 
 /* ---- sweep.c ---- */

@@ -5,8 +5,8 @@
  *
  * Batches. A walk that is started waits for the next batch; so does one that has to go around again. A
  * batch begins with all that wait, and with `batch_target` = all notices taken so far: when it is over,
- * every change up to there has reached its flows, because each of its walks began its round after those
- * notices were taken.
+ * every change up to there has reached its flows, because each of its walks began its last round after
+ * those notices were taken.
  */
 #include "flows/table_p.h"
 
@@ -138,7 +138,7 @@ static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
         flow_forget(table, flow);
         return;
     }
-    hold->waits = hold->again = true;
+    hold->waits = true;
     flow_ask(table, &missing);
 }
 
@@ -149,6 +149,7 @@ static void round_begin(struct hold *hold)
     hold->again = hold->waits = false;
 }
 
+/* A walk with flows that wait stays in its batch, which is not over before they have been told. */
 static void round_end(struct flow_table_private *private, uint32_t index)
 {
     struct hold *hold = &private->holds[index];
@@ -156,9 +157,9 @@ static void round_end(struct flow_table_private *private, uint32_t index)
     walk_pop(private, &private->batch);
     if (!hold->waits)
         hold->missing_since = 0;
-    hold->walk = hold->again ? WALK_WAITING : WALK_NONE;
-    if (hold->again)
-        walk_append(private, &private->next_batch, index);
+    hold->walk = hold->waits || hold->again ? WALK_WAITING : WALK_NONE;
+    if (hold->walk == WALK_WAITING)
+        walk_append(private, hold->waits ? &private->batch : &private->next_batch, index);
 }
 
 /* Downwards, see array_remove(). The cursor steps on before the flow is told, which may take it out of
@@ -176,9 +177,10 @@ static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budge
         hold->cursor = place_before(private->chunks, place);
         tell(table, hold, private->chunks[place]);
     }
-    if (hold->cursor == 0)
-        round_end(private, index);
-    return budget;
+    if (hold->cursor != 0)
+        return budget;
+    round_end(private, index);
+    return hold->waits ? 0 : budget; /* nothing new before the next poll */
 }
 
 static void apply(struct flow_table_private *private, uint64_t version)
@@ -213,5 +215,6 @@ bool walks_left(const struct flow_table *table)
 {
     const struct flow_table_private *private = table->private;
 
-    return private->notices != NULL || private->batch.first != 0 || private->next_batch.first != 0;
+    return private->notices != NULL || private->batch.first != 0 || private->next_batch.first != 0 ||
+           atomic_load_explicit(&private->subscriber->head, memory_order_relaxed) != NULL;
 }
