@@ -452,8 +452,8 @@ int ns_client_unwatch(struct ns_client *client, const char *path, const char *to
 
 const char *ns_client_reason(struct ns_client *client)
 {
-    const char *text;
-    size_t size;
+    const char *text = "";
+    size_t size = 0;
 
     client->reason[0] = '\0';
     if (ns_client_read(client, 0, REASON_PATH, &text, &size) == 0)

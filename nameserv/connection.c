@@ -231,11 +231,12 @@ static void serve(struct ns_connection *connection)
 void ns_connection_serve_ready(struct ns_server *server)
 {
     struct ns_ready turn = TAILQ_HEAD_INITIALIZER(turn);
-    struct ns_connection *connection;
+    struct ns_connection *connection, *next;
 
+    /* Serving one closes no other; those that it makes ready have their turn in the next round. */
     TAILQ_CONCAT(&turn, &server->ready, ready_link);
-    while ((connection = TAILQ_FIRST(&turn)) != NULL) {
-        TAILQ_REMOVE(&turn, connection, ready_link);
+    for (connection = TAILQ_FIRST(&turn); connection != NULL; connection = next) {
+        next = TAILQ_NEXT(connection, ready_link);
         connection->ready = false;
         serve(connection);
     }

@@ -259,14 +259,24 @@ int ns_events_unwatch(struct ns_connection *connection, const char *path, const 
     return 0;
 }
 
+static void drop_all_events(struct ns_events *events)
+{
+    struct ns_event *event, *next;
+
+    for (event = TAILQ_FIRST(&events->queue); event != NULL; event = next) {
+        next = TAILQ_NEXT(event, link);
+        drop_event(events, event);
+    }
+    events->overflowed = false;
+}
+
 void ns_events_reset(struct ns_connection *connection)
 {
-    struct ns_event *event;
-    struct ns_client_watch *watch;
+    struct ns_client_watch *watch, *next;
 
-    while ((event = TAILQ_FIRST(&connection->events.queue)) != NULL)
-        drop_event(&connection->events, event);
-    connection->events.overflowed = false;
-    while ((watch = LIST_FIRST(&connection->watches)) != NULL)
+    drop_all_events(&connection->events);
+    for (watch = LIST_FIRST(&connection->watches); watch != NULL; watch = next) {
+        next = LIST_NEXT(watch, link);
         free_watch(watch);
+    }
 }

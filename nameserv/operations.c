@@ -297,11 +297,12 @@ static int run_transaction_end(struct ns_call *call)
 
 void ns_operations_reset(struct ns_connection *connection)
 {
-    struct ns_client_txn *txn;
+    struct ns_client_txn *txn, *next;
 
     ns_events_reset(connection);
     ns_listing_drop(connection);
-    while ((txn = LIST_FIRST(&connection->txns)) != NULL) {
+    for (txn = LIST_FIRST(&connection->txns); txn != NULL; txn = next) {
+        next = LIST_NEXT(txn, link);
         ns_txn_abort(txn->txn);
         free_txn(connection, txn);
     }

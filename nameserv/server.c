@@ -271,7 +271,7 @@ static void pause_accepting(struct ns_server *server)
 static int admit(struct ns_server *server, int fd)
 {
     static struct ns_log_limit limit = {.burst = 1};
-    struct ns_identity who;
+    struct ns_identity who = {.privileged = false};
     int error = identify(server, fd, &who);
 
     if (error < 0)
@@ -404,17 +404,18 @@ static struct ns_server *new_server(struct ns_store *store, struct ns_loop *loop
     server->watches_max = options->watches != 0 ? options->watches : DEFAULT_WATCHES;
     TAILQ_INIT(&server->ready);
     server->path = strdup(options->path);
-    if (asprintf(&server->lock_path, "%s.lock", options->path) < 0)
-        server->lock_path = NULL;
+    if (server->path == NULL || asprintf(&server->lock_path, "%s.lock", options->path) < 0) {
+        free(server->path);
+        free(server);
+        return NULL;
+    }
     return server;
 }
 
 static int start(struct ns_server *server, const struct ns_server_options *options,
                  struct ns_reason *reason)
 {
-    int error = server->path == NULL || server->lock_path == NULL
-                    ? fail(reason, ENOMEM, "out of memory")
-                    : find_group(server, options->group, reason);
+    int error = find_group(server, options->group, reason);
 
     if (error == 0)
         error = make_parent(server->path, reason);
@@ -448,10 +449,12 @@ int ns_server_new(struct ns_store *store, struct ns_loop *loop,
 
 void ns_server_free(struct ns_server *server)
 {
-    struct ns_connection *connection;
+    struct ns_connection *connection, *next;
 
-    while ((connection = LIST_FIRST(&server->connections)) != NULL)
+    for (connection = LIST_FIRST(&server->connections); connection != NULL; connection = next) {
+        next = LIST_NEXT(connection, link);
         ns_connection_close(connection);
+    }
     ns_timer_stop(server->loop, &server->flush);
     ns_timer_stop(server->loop, &server->accept);
     if (server->io.fd >= 0) {

@@ -307,7 +307,7 @@ enum { MANY = 64 };
 static void clients_wait_when_descriptors_run_out(void **state)
 {
     struct rlimit before, low;
-    int fds[MANY], count = 0, last;
+    int fds[MANY] = {-1}, count = 0, last;
 
     (void)state;
     names_server_start(&names, NULL);
