@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Notices and walks: slices, batches, storms, flows that come and go under a walk; and real threads, meant
+ * to run under ThreadSanitizer as well.
+ */
+#include <pthread.h>
+#include <sched.h>
+
+#include "flow_world.h"
+#include "seed.h"
+
+#define MAC_A "02:00:00:00:0a:0a"
+#define MAC_B "02:00:00:00:0b:0b"
+
+static struct flow_table_counters counters(void)
+{
+    struct flow_table_counters now;
+
+    flow_table_counters(world.table, &now);
+    return now;
+}
+
+static uint64_t applied(void)
+{
+    return ns_store_subscriber(world.store, 0)->applied;
+}
+
+static uint64_t notified(void)
+{
+    return ns_store_subscriber(world.store, 0)->notified;
+}
+
+static union flow_key key_number(unsigned i, const char *dst)
+{
+    union flow_key key = key_of("10.9.9.9", dst, (uint16_t)i);
+
+    key.sport = htons((uint16_t)(i >> 16));
+    return key;
+}
+
+static void table_with(uint32_t flows, uint32_t slice)
+{
+    flow_table_free(world.table);
+    world_table(&(struct flow_table_options){.flows = flows, .slice = slice});
+    set("/neigh/e0/10.0.0.2", MAC_A " static");
+    set("/neigh/e3/192.168.0.9", MAC_B " static");
+    set("/route/0.0.0.0/0", "via 10.0.0.2");
+}
+
+static void bind_many(unsigned count, const char *dst)
+{
+    for (unsigned i = 0; i < count; i++) {
+        union flow_key key = key_number(i, dst);
+
+        flow_for(&key);
+    }
+    settle();
+}
+
+static unsigned count_port(unsigned port)
+{
+    const struct flow *flow;
+    uint32_t cursor = 0;
+    unsigned count = 0;
+
+    while (flow_table_next(world.table, &cursor, &flow)) {
+        const struct adjacency *record = adjacency_of(flow->adjacency);
+
+        count += record->kind == ADJACENCY_FORWARD && record->port == port;
+    }
+    return count;
+}
+
+static void test_a_walk_takes_slices(void **state)
+{
+    unsigned polls = 0;
+    uint64_t told;
+
+    (void)state;
+    table_with(2048, 10);
+    use_to("192.168.0.9");
+    bind_many(1000, "172.16.1.1");
+    told = counters().told;
+    set("/route/0.0.0.0/0", "via 192.168.0.9");
+    assert_true(applied() < notified());
+    while (flow_table_poll(world.table, world.now)) {
+        polls++;
+        assert_true(counters().told - told <= polls * 10);
+        assert_true(applied() < notified());
+        assert_true(polls < 200);
+    }
+    assert_true(polls >= 99);
+    assert_int_equal(applied(), notified());
+    assert_int_equal(count_port(3), 1001);
+    assert_int_equal(counters().told - told, 1000);
+    assert_int_equal(counters().rebound, 1000);
+}
+
+/* Change after change in the middle of the walk: each flow is told in good time, none twice for the same
+ * change, and `applied` moves on although the walk never ends. */
+static void test_a_storm(void **state)
+{
+    enum { FLOWS = 300, SLICE = 10, ROUND = FLOWS / SLICE };
+    uint64_t last = 0, turns;
+    unsigned moves = 0, longest = 0, since = 0;
+
+    (void)state;
+    table_with(2048, SLICE);
+    use_to("192.168.0.9");
+    bind_many(FLOWS, "172.16.1.1");
+    turns = counters().rebound + counters().looked_again;
+    for (unsigned poll = 0; poll < 100 * ROUND; poll++) {
+        set("/route/0.0.0.0/0", poll % 2 ? "via 10.0.0.2" : "via 192.168.0.9");
+        flow_table_poll(world.table, world.now);
+        ns_rcu_quiescent();
+        ns_store_housekeep(world.store);
+        since++;
+        if (applied() != last) {
+            moves++;
+            last = applied();
+            longest = RTE_MAX(longest, since);
+            since = 0;
+        }
+    }
+    assert_true(moves >= 40);
+    assert_true(longest <= 3 * ROUND);
+    assert_true(counters().rebound + counters().looked_again - turns <= 100 * ROUND * SLICE);
+    set("/route/0.0.0.0/0", "via 192.168.0.9");
+    settle();
+    assert_int_equal(count_port(3), FLOWS + 1);
+    assert_int_equal(applied(), notified());
+}
+
+/* Flows leave and come while the walk is on its way: all that stay are told. */
+static void test_flows_come_and_go_under_a_walk(void **state)
+{
+    enum { FLOWS = 600 };
+
+    (void)state;
+    seed_begin();
+    table_with(2048, 7);
+    use_to("192.168.0.9");
+    bind_many(FLOWS, "172.16.1.1");
+    for (int i = 0; i < 40; i++) {
+        set("/route/0.0.0.0/0", i % 2 ? "via 10.0.0.2" : "via 192.168.0.9");
+        while (flow_table_poll(world.table, world.now)) {
+            union flow_key key = key_number(seed_below(FLOWS), "172.16.1.1");
+            struct flow *flow = flow_find(world.table, &key, flow_hash(&key));
+
+            if (flow != NULL)
+                flow_forget(world.table, flow_index(world.table, flow));
+            else
+                flow_for(&key);
+        }
+        assert_int_equal(count_port(i % 2 ? 0 : 3) + (i % 2), counters().flows);
+    }
+}
+
+/* More notices at once than a poll takes. */
+static void test_many_notices(void **state)
+{
+    struct ns_txn *txn;
+    unsigned polls;
+
+    (void)state;
+    table_with(2048, 16);
+    for (unsigned i = 0; i < 1000; i++) {
+        char dst[32];
+
+        snprintf(dst, sizeof(dst), "10.1.%u.%u", 1 + i / 250, 1 + i % 250);
+        use_to(dst);
+    }
+    settle();
+    must(ns_txn_begin(world.store, &ns_identity_stack, &txn));
+    for (unsigned i = 0; i < 1000; i++) {
+        char path[64];
+
+        snprintf(path, sizeof(path), "/neigh/b0/10.1.%u.%u", 1 + i / 250, 1 + i % 250);
+        must(ns_txn_write(txn, path, MAC_A " learned", strlen(MAC_A " learned")));
+    }
+    must(ns_txn_commit(txn, NULL, NULL));
+    flow_table_poll(world.table, world.now);
+    assert_int_equal(counters().moved, 16);
+    assert_true(applied() < notified());
+    polls = settle();
+    assert_true(polls >= 1000 / 16 - 1);
+    assert_int_equal(counters().moved, 1000);
+    assert_int_equal(applied(), notified());
+}
+
+/* A short walk that comes while a long one runs is in the next batch; what was taken with the long one is
+ * applied when that is over, not before and not later. */
+static void test_batches(void **state)
+{
+    uint64_t first;
+    unsigned polls = 0;
+
+    (void)state;
+    table_with(2048, 10);
+    use_to("192.168.0.9");
+    bind_many(500, "172.16.1.1");
+    set("/route/0.0.0.0/0", "via 192.168.0.9");
+    first = notified();
+    flow_table_poll(world.table, world.now);
+    set("/route/192.168.0.0/24", "dev e3");
+    for (; applied() < first; polls++)
+        assert_true(flow_table_poll(world.table, world.now));
+    assert_true(polls >= 48 && polls <= 52);
+    assert_int_equal(applied(), first);
+    settle();
+    assert_int_equal(applied(), notified());
+}
+
+/* A flow whose decision was overtaken until it gave up trying is told without a notice. */
+static void test_notice_oneself(void **state)
+{
+    union flow_key key = key_number(1, "172.16.1.1");
+    struct flow *flow;
+
+    (void)state;
+    table_with(64, 0);
+    use_to("192.168.0.9");
+    flow = flow_for(&key);
+    settle();
+    set("/route/0.0.0.0/0", "via 192.168.0.9");
+    ns_subscriber_take(ns_store_subscriber(world.store, 0)); /* the notice is lost */
+    settle();
+    assert_int_equal(flow_use(world.table, flow, 60)->port, 0);
+    walk_start(world.table, world.table->private->bindings[flow_index(world.table, flow)].hold[BY_ROUTE],
+               ns_store_version(world.store)->number);
+    assert_true(walks_left(world.table));
+    settle();
+    assert_int_equal(flow_use(world.table, flow, 60)->port, 3);
+}
+
+/* ---- real threads ---- */
+
+enum { LCORES = 2, DESTINATIONS = 24, REQUESTS = 256 };
+
+/* A worker with its ring to the control core: bounded, one writer, one reader. */
+struct lcore {
+    pthread_t thread;
+    unsigned index;
+    struct flow_table *table;
+    struct flow_missing requests[REQUESTS];
+    _Atomic uint32_t asked, answered;
+    uint64_t state;
+    uint64_t uses, torn;
+};
+
+static struct lcore lcores[LCORES];
+static _Atomic bool stop;
+static _Atomic unsigned drained;
+
+static unsigned lcore_random(struct lcore *self, unsigned n)
+{
+    self->state = self->state * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (unsigned)(self->state >> 33) % n;
+}
+
+static bool lcore_ask(void *arg, const struct flow_missing *missing)
+{
+    struct lcore *self = arg;
+    uint32_t asked = atomic_load_explicit(&self->asked, memory_order_relaxed);
+
+    if (asked - atomic_load_explicit(&self->answered, memory_order_acquire) == REQUESTS)
+        return false;
+    self->requests[asked % REQUESTS] = *missing;
+    atomic_store_explicit(&self->asked, asked + 1, memory_order_release);
+    return true;
+}
+
+static union flow_key lcore_key(unsigned i, unsigned dport)
+{
+    union flow_key key = {.src = rte_cpu_to_be_32(0x0a090909), .sport = 7, .dport = htons((uint16_t)dport),
+                          .scope = 1, .proto = 17, .kind = FLOW_ROUTED};
+
+    key.dst = rte_cpu_to_be_32((i % 3 == 0   ? 0xac100100 :
+                                i % 3 == 1 ? 0x0a000080 :
+                                             0x0a010000) + 2 + i);
+    return key;
+}
+
+static void lcore_packet(struct lcore *self)
+{
+    union flow_key key = lcore_key(lcore_random(self, DESTINATIONS), 50 + lcore_random(self, 6));
+    uint32_t hash = flow_hash(&key);
+    struct flow *flow = flow_find(self->table, &key, hash);
+    struct flow_missing missing;
+    const struct adjacency *record;
+
+    if (flow == NULL) {
+        enum flow_turn turn = flow_bind(self->table, &key, hash, &flow, &missing);
+
+        if (turn == FLOW_MISSING)
+            lcore_ask(self, &missing);
+        if (turn != FLOW_BOUND)
+            return;
+    }
+    record = flow_use(self->table, flow, 60);
+    self->torn += record->kind >= ADJACENCY_KINDS;
+    if (record->kind == ADJACENCY_FORWARD) /* in these MAC addresses the last two bytes are the same */
+        self->torn += record->header[4] != record->header[5];
+    self->uses++;
+    if (lcore_random(self, 50) == 0)
+        flow_forget(self->table, flow_index(self->table, flow));
+}
+
+static void *lcore_main(void *arg)
+{
+    struct lcore *self = arg;
+    uint32_t now = 1000;
+    bool done = false;
+
+    ns_rcu_register();
+    for (unsigned round = 0; !done; round++) {
+        bool stopping = atomic_load(&stop);
+        bool busy = flow_table_poll(self->table, now);
+
+        flow_table_burst(self->table, 2);
+        for (int i = 0; i < 8 && !stopping; i++)
+            lcore_packet(self);
+        if (round % 64 == 0)
+            now++;
+        if (round % 8 == 0)
+            sched_yield();
+        done = stopping && !busy && atomic_load(&self->answered) == atomic_load(&self->asked);
+        ns_rcu_quiescent();
+    }
+    atomic_fetch_add(&drained, 1);
+    ns_rcu_unregister();
+    return NULL;
+}
+
+static void control_answers(void)
+{
+    for (int i = 0; i < LCORES; i++) {
+        struct lcore *lcore = &lcores[i];
+        uint32_t answered = atomic_load_explicit(&lcore->answered, memory_order_relaxed);
+
+        while (answered != atomic_load_explicit(&lcore->asked, memory_order_acquire)) {
+            adjacencies_supply(world.adjacencies, &lcore->requests[answered % REQUESTS], lcore->index);
+            atomic_store_explicit(&lcore->answered, ++answered, memory_order_release);
+        }
+    }
+}
+
+static void control_changes(void)
+{
+    static const char *const changes[][4] = {
+        {"/route/0.0.0.0/0", "via 10.0.0.2", "via 192.168.0.9", NULL},
+        {"/route/172.16.0.0/12", "via 192.168.0.9", "blackhole", NULL},
+        {"/route/172.16.1.0/28", "via 10.1.0.2", "reject", NULL},
+        {"/route/10.0.0.128/26", "dev e3", "via 192.168.0.9", NULL},
+        {"/flow/a/match", "dport=53 proto=udp", "dport=51-54 proto=udp", NULL},
+        {"/flow/b/match", "dst=172.16.1.0/29", "dst=10.0.0.0/8", NULL},
+        {"/neigh/e0/10.0.0.2", MAC_A " learned", MAC_B " learned", NULL},
+        {"/fdb/br0/" MAC_A, "p1 learned", "p2 learned", NULL},
+    };
+    const char *const *change = changes[seed_below(RTE_DIM(changes))];
+    const char *value = change[1 + seed_below(3)];
+    size_t parent = (size_t)(strrchr(change[0], '/') - change[0]);
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s", change[0]);
+    if (value == NULL && strncmp(path, "/flow", 5) == 0)
+        path[parent] = 0; /* the whole definition */
+    if (value == NULL && ns_tree_lookup(ns_store_version(world.store)->root, path, strlen(path)) == NULL)
+        return;
+    set(path, value);
+}
+
+static void lcore_start(struct lcore *self, unsigned index)
+{
+    struct flow_table_options options = {
+        .lcore = index, .flows = 512, .slice = 4, .idle_seconds = 3, .numa_node = -1,
+        .missing = lcore_ask, .arg = self};
+
+    *self = (struct lcore){.index = index, .state = seed_next()};
+    must(flow_table_new(world.sources, &options, &self->table));
+    must(pthread_create(&self->thread, NULL, lcore_main, self));
+}
+
+/* What each flow is bound to is what it would be bound to now, and all is applied. */
+static void check_lcore(struct lcore *self)
+{
+    struct ns_subscriber *subscriber = ns_store_subscriber(world.store, self->index);
+    const struct flow *flow;
+    uint32_t cursor = 0;
+
+    assert_int_equal(subscriber->applied, subscriber->notified);
+    assert_int_equal(subscriber->seen, ns_store_version(world.store)->number);
+    while (flow_table_next(self->table, &cursor, &flow)) {
+        const struct binding *binding = &self->table->private->bindings[flow_index(self->table, flow)];
+        struct decision decision;
+        struct flow_missing missing;
+
+        assert_int_equal(decide(world.sources, &flow->key, &decision, &missing), FLOW_BOUND);
+        assert_ptr_equal(decision.adjacency, flow->adjacency);
+        for (int role = 0; role < DEPENDENCIES; role++) {
+            const struct hold *hold = &self->table->private->holds[binding->hold[role]];
+
+            assert_ptr_equal(decision.anchors[role], binding->hold[role] == 0 ? NULL : hold->anchor);
+        }
+    }
+}
+
+/* Let the lcores come to rest while the control core goes on to answer. */
+static void let_rest(void)
+{
+    atomic_store(&stop, true);
+    while (atomic_load(&drained) < LCORES) {
+        control_answers();
+        ns_store_housekeep(world.store);
+        ns_rcu_offline();
+        sched_yield();
+        ns_rcu_online();
+    }
+}
+
+static int setup_threads(void **state)
+{
+    (void)state;
+    world_begin(LCORES);
+    set("/neigh/e3/192.168.0.9", MAC_B " static");
+    set("/neigh/b0/10.1.0.2", MAC_A " static");
+    set("/flow/b/action", "via 192.168.0.9");
+    return 0;
+}
+
+static void test_threads(void **state)
+{
+    uint64_t uses = 0, overtaken = 0, rebound = 0;
+
+    (void)state;
+    seed_begin();
+    for (unsigned i = 0; i < LCORES; i++)
+        lcore_start(&lcores[i], i);
+    for (unsigned commits = 0; commits < 20000 * seed_scale(); commits++) {
+        control_changes();
+        control_answers();
+        ns_store_housekeep(world.store);
+        ns_rcu_quiescent();
+        if (commits % 4 == 0)
+            sched_yield();
+    }
+    let_rest();
+    for (int i = 0; i < LCORES; i++) {
+        struct flow_table_counters now;
+
+        must(pthread_join(lcores[i].thread, NULL));
+        check_lcore(&lcores[i]);
+        flow_table_counters(lcores[i].table, &now);
+        uses += lcores[i].uses;
+        assert_int_equal(lcores[i].torn, 0);
+        overtaken += now.overtaken;
+        rebound += now.rebound;
+        flow_table_free(lcores[i].table);
+    }
+    assert_true(uses > 0 && rebound > 0);
+    print_message("%lu packets, %lu rebound, %lu overtaken\n", (unsigned long)uses, (unsigned long)rebound,
+                  (unsigned long)overtaken);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_walk_takes_slices, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_storm, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_flows_come_and_go_under_a_walk, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_notices, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_batches, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_notice_oneself, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_threads, setup_threads, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
