@@ -22,10 +22,12 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
+#include <rte_ring.h>
 
+#include "dataplane/xdp_sockets.h"
 #include "nameserv/log.h"
 
-enum { RX_DESCRIPTORS = 1024, TX_DESCRIPTORS = 1024, FRAME_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN };
+enum { RING_PAIRS = 16 /* net_ring's */, RX_DESCRIPTORS = 1024, TX_DESCRIPTORS = 1024, FRAME_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN };
 
 struct job_queue {
     struct device_job *first, **end;
@@ -40,6 +42,7 @@ struct devices {
     pthread_cond_t work;
     struct job_queue submitted, finished;
     bool stop;
+    struct xdp_sockets sockets[RTE_MAX_ETHPORTS]; /* by device id; the device thread's */
     _Atomic uint32_t changed, gone; /* device ids, set by DPDK's interrupt thread */
 };
 
@@ -207,12 +210,26 @@ static int start(struct devices *devices, struct device_job *job)
     return 0;
 }
 
+/* The driver net_ring makes more rings than a device has queues, and frees those of the queues only; by
+ * their names they would be in the way of the next device of the same name. */
+static void free_rings(const char *device)
+{
+    char name[RTE_RING_NAMESIZE];
+
+    for (unsigned i = 0; i < RING_PAIRS; i++) {
+        if (snprintf(name, sizeof(name), "ETH_RXTX%u_%s", i, device) < (int)sizeof(name))
+            rte_ring_free(rte_ring_lookup(name));
+    }
+}
+
 static void close_device(struct devices *devices, uint16_t id)
 {
     struct rte_eth_dev_info info = { .device = NULL };
+    char name[RTE_DEV_NAME_MAX_LEN] = "";
     int error;
 
-    rte_eth_dev_info_get(id, &info);
+    if (rte_eth_dev_info_get(id, &info) == 0 && info.device != NULL)
+        snprintf(name, sizeof(name), "%s", rte_dev_name(info.device));
     rte_eth_dev_callback_unregister(id, RTE_ETH_EVENT_INTR_LSC, link_event, devices);
     rte_eth_dev_callback_unregister(id, RTE_ETH_EVENT_INTR_RMV, link_event, devices);
     rte_eth_dev_stop(id);
@@ -220,21 +237,40 @@ static void close_device(struct devices *devices, uint16_t id)
     error = info.device != NULL ? rte_dev_remove(info.device) : 0;
     if (error < 0)
         ns_log(NS_LOG_WARNING, "device %u: DPDK does not let it go: %s", id, rte_strerror(-error));
+    xdp_sockets_close(&devices->sockets[id]);
+    if (strncmp(name, "net_ring", 8) == 0)
+        free_rings(name);
+}
+
+static int start_device(struct devices *devices, struct device_job *job)
+{
+    struct rte_eth_dev_info info;
+    int error = rte_eth_dev_info_get(job->id, &info);
+
+    if (error < 0)
+        return failed(job, -error, "the device says nothing about itself: %s", rte_strerror(-error));
+    job->announces = !job->watched && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+    error = configure(job, &info);
+    if (error == 0)
+        error = set_up_queues(job, devices->pool);
+    if (error == 0)
+        error = set_mtu(job, devices->pool);
+    return error == 0 ? start(devices, job) : error;
 }
 
 static int open_device(struct devices *devices, struct device_job *job)
 {
-    struct rte_eth_dev_info info;
+    struct xdp_sockets before, *sockets;
     int error = probe(job);
 
     if (error < 0)
         return error;
-    error = rte_eth_dev_info_get(job->id, &info);
+    sockets = &devices->sockets[job->id];
+    xdp_sockets_find(&before);
+    error = start_device(devices, job);
+    xdp_sockets_find(sockets);
+    xdp_sockets_subtract(sockets, &before);
     if (error < 0)
-        failed(job, -error, "the device says nothing about itself: %s", rte_strerror(-error));
-    job->announces = !job->watched && error == 0 && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
-    if (error < 0 || (error = configure(job, &info)) < 0 || (error = set_up_queues(job, devices->pool)) < 0 ||
-        (error = set_mtu(job, devices->pool)) < 0 || (error = start(devices, job)) < 0)
         close_device(devices, job->id);
     return error;
 }

@@ -171,11 +171,6 @@ static void redirect_log(void)
     FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_log });
 
     rte_log_set_global_level(levels[ns_log_get()]);
-    if (ns_log_get() < NS_LOG_DEBUG) {
-        /* Asking a port whether it has interrupts is no error if it has none. */
-        rte_log_set_level_pattern("lib.ethdev", RTE_LOG_CRIT);
-        rte_log_set_level_pattern("lib.telemetry", RTE_LOG_ERR);
-    }
     if (stream == NULL)
         return;
     setvbuf(stream, NULL, _IOLBF, 0);
@@ -244,6 +239,11 @@ static int initialise(const struct options *options, struct eal *eal, const char
         add(&arguments, "--no-pci");
         add(&arguments, "--iova-mode=va");
     }
+    if (ns_log_get() < NS_LOG_DEBUG) {
+        /* That a port has no interrupts, and nobody uses old telemetry, is nothing to warn of. */
+        add(&arguments, "--log-level=lib.ethdev:critical");
+        add(&arguments, "--log-level=lib.telemetry:error");
+    }
     for (unsigned i = 0; i < options->eal_count; i++)
         add(&arguments, options->eal[i]);
     return rte_eal_init(arguments.count, arguments.words) < 0 ? -rte_errno : 0;
@@ -264,6 +264,9 @@ int eal_start(const struct options *options, struct eal *eal, char *why, size_t 
     hugepages_remove(eal->prefix, false);
     eal->huge = enough_hugepages(options, memory);
     redirect_log();
+    /* For net_af_xdp: libxdp's dispatcher of several programs wants a bpffs, which a namespace made by
+     * `ip netns` does not have; without one it complains, and does without. */
+    setenv("LIBXDP_SKIP_DISPATCHER", "1", 0);
     error = initialise(options, eal, lcores, memory);
     if (error < 0)
         return failed(why, why_size, -error, "DPDK does not start: %s; --log debug shows its own words",

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include <rte_ethdev.h>
+#include <rte_hash_crc.h>
 
 #include "dataplane/netlink.h"
 #include "nameserv/log.h"
@@ -29,6 +30,7 @@ struct port {
     enum port_state state;
     char devargs[DEVICE_ARGS_MAX]; /* of the device that is open or was tried */
     uint16_t mtu;                  /* likewise */
+    struct rte_ether_addr mac;
     char interface[IF_NAMESIZE];   /* of the kernel, behind the device; "": none */
     bool makes_interface;          /* the device makes it, and takes it away */
     unsigned interface_index;
@@ -149,7 +151,7 @@ static int report_open(struct port *port)
 
     snprintf(id, sizeof(id), "%u", port->id);
     snprintf(lcore, sizeof(lcore), "%u", port->worker);
-    link_format_mac(&port->job.mac, mac);
+    link_format_mac(&port->mac, mac);
     return report(port, reports, RTE_DIM(reports));
 }
 
@@ -370,11 +372,44 @@ static unsigned choose_worker(const struct ports *ports)
     return best;
 }
 
+/* It is tried again and again; the same reason is told once. */
 static void failed_to_open(struct port *port)
 {
-    ns_log(NS_LOG_WARNING, "port %s: %s", port->name, port->job.reason);
+    const struct ns_entry *error = entry_of(port->ports, port->name, "error");
+    const char *reason = port->job.reason;
+
     retry_later(port);
-    report_closed(port, port->job.reason);
+    if (error != NULL && error->value_size == strlen(reason) &&
+        memcmp(ns_entry_value(error), reason, error->value_size) == 0)
+        return;
+    ns_log(NS_LOG_WARNING, "port %s: %s", port->name, reason);
+    report_closed(port, reason);
+}
+
+/* Its own address; or one made of its name, locally administered, if it has none. That of a tap is also
+ * the address of the kernel's end, which is somebody else. */
+static void choose_mac(struct port *port)
+{
+    uint64_t hash = rte_cpu_to_le_64(rte_hash_crc(port->name, (uint32_t)strlen(port->name), 0));
+
+    port->mac = port->job.mac;
+    if (rte_is_valid_assigned_ether_addr(&port->mac) && !port->makes_interface)
+        return;
+    port->mac = (struct rte_ether_addr){ .addr_bytes = { 0x02, 0x6b } };
+    memcpy(&port->mac.addr_bytes[2], &hash, 4);
+}
+
+/* The state of its link, and which interface it was that was opened. */
+static void look_at_link(struct port *port)
+{
+    struct netlink_state interface;
+
+    port->up = port->job.up;
+    if (port->interface[0] == '\0')
+        return;
+    interface = netlink_interface(port->interface);
+    port->interface_index = interface.index;
+    port->up = interface.up;
 }
 
 static void open_done(struct device_job *job)
@@ -390,21 +425,17 @@ static void open_done(struct device_job *job)
     port->id = job->id;
     port->worker = choose_worker(port->ports);
     port->base = sum_counters(port->ports, port->id);
-    port->up = job->up;
-    port->retry_ms = RETRY_FIRST_MS;
     port->state = PORT_OPEN;
-    if (port->interface[0] != '\0') {
-        struct netlink_state interface = netlink_interface(port->interface);
-
-        port->interface_index = interface.index;
-        port->up = interface.up;
-    }
+    choose_mac(port);
+    look_at_link(port);
     ns_log(NS_LOG_INFO, "port %s: %s is open as device %u, served by worker %u, link %s", port->name,
            port->devargs, port->id, port->worker, port->up ? "up" : "down");
-    if (report_open(port) < 0) {
-        /* No worker has ever seen it. */
+    port->vanished = report_open(port) < 0;
+    if (port->vanished) { /* no worker has ever seen it; close it, and try again if it is still wanted */
         port->drained_at = 0;
         port->state = PORT_DRAINING;
+    } else {
+        port->retry_ms = RETRY_FIRST_MS;
     }
 }
 

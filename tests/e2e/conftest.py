@@ -218,6 +218,7 @@ iface add i2 on port p2 address 10.2.0.1/24
         self.h1 = lab.host("h1", stack, "p1", "10.1.0.2/24", gateway="10.1.0.1")
         self.h2 = lab.host("h2", stack, "p2", "10.2.0.2/24", gateway="10.2.0.1")
         self.kedged = start(self.CONFIG + more, namespace=stack, **options)
+        self.kedged_namespace = stack
         self.kedged.wait_up("p1", "p2")
         self.names = self.kedged.names
 
@@ -242,6 +243,7 @@ iface add br0 on bridge br0 address 10.0.0.1/24
         self.a = lab.host("a", stack, "pa", "10.0.0.5/24", gateway="10.0.0.1")
         self.b = lab.host("b", stack, "pb")
         self.kedged = start(self.CONFIG + more, namespace=stack, **options)
+        self.kedged_namespace = stack
         self.kedged.wait_up("pc", "pa", "pb")
         self.names = self.kedged.names
 
