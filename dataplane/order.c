@@ -29,9 +29,10 @@ static bool wanted(const struct question *question, const struct flow *flow)
     return question->kind == QUESTION_FLOWS || same_but_scope(&flow->key, &question->key);
 }
 
+/* No flow has a key without a kind, but empty slots do. */
 static void take_origin(struct worker *worker, struct question *question, const union flow_key *key)
 {
-    if (flow_origin(worker->table, key, &question->origins[question->count]))
+    if (key->kind != 0 && flow_origin(worker->table, key, &question->origins[question->count]))
         question->count++;
 }
 
@@ -71,7 +72,8 @@ static void questions_round(struct worker *worker)
     struct question *question = worker->questions;
     struct request answer = {.kind = REQUEST_ANSWER, .question = question};
 
-    if (!question_slice(worker, question) || rte_ring_full(worker->requests))
+    if (!question_slice(worker, question) ||
+        ring_count(worker->requests) == rte_ring_get_capacity(worker->requests))
         return; /* goes on in the next round */
     worker->questions = question->next;
     if (worker->questions == NULL)

@@ -70,7 +70,7 @@ void sleep_free(struct worker *worker)
 void worker_wake(struct worker *worker)
 {
     /* What it shall find was stored before; see above. */
-    atomic_thread_fence(memory_order_seq_cst);
+    NS_FENCE();
     if (atomic_load_explicit(&worker->subscriber->sleeping, memory_order_relaxed) == 0)
         return;
     if (atomic_exchange(&worker->woken, 1) == 0)
@@ -83,11 +83,11 @@ static bool something_came(const struct worker *worker)
     const struct workers *workers = worker->workers;
 
     if (atomic_load(&worker->subscriber->head) != NULL || atomic_load(&worker->stop) ||
-        !rte_ring_empty(worker->orders))
+        ring_count(worker->orders) > 0)
         return true;
     for (unsigned from = 0; from < workers->count; from++) {
         if (workers->between[from][worker->index] &&
-            !rte_ring_empty(workers->between[from][worker->index]))
+            ring_count(workers->between[from][worker->index]) > 0)
             return true;
     }
     return false;
@@ -143,7 +143,7 @@ static void go_to_sleep(struct worker *worker)
 {
     struct workers *workers = worker->workers;
 
-    if (!rte_ring_empty(worker->requests) && workers->wake_control != NULL)
+    if (ring_count(worker->requests) > 0 && workers->wake_control != NULL)
         workers->wake_control(workers->wake_arg);
     tally(worker->counters.naps, 1);
     ns_rcu_offline();
@@ -162,7 +162,7 @@ void worker_idle(struct worker *worker)
     if (worker->tsc - worker->idle_since < worker_us(worker, options->sleep_after_us))
         return;
     atomic_store(&worker->subscriber->sleeping, 1);
-    atomic_thread_fence(memory_order_seq_cst); /* see above */
+    NS_FENCE(); /* see above */
     if (!something_came(worker)) {
         interrupts_set(worker, rte_eth_dev_rx_intr_enable);
         if (!frames_wait(worker))

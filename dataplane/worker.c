@@ -173,7 +173,7 @@ bool worker_round(struct worker *worker)
  * once more (Dekker's pattern). */
 static void wake_control(struct workers *workers)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    NS_FENCE();
     if (likely(atomic_load_explicit(&workers->control_sleeps, memory_order_relaxed) == 0))
         return;
     if (atomic_exchange(&workers->control_sleeps, 0) != 0 && workers->wake_control != NULL)
@@ -212,7 +212,7 @@ unsigned worker_requests(struct worker *worker, struct request *requests, unsign
 
 bool worker_has_requests(const struct worker *worker)
 {
-    return !rte_ring_empty(worker->requests);
+    return ring_count(worker->requests) > 0;
 }
 
 int worker_order(struct worker *worker, const struct order *order)
@@ -455,6 +455,7 @@ void workers_stop(struct workers *workers)
     for (unsigned i = 0; i < workers->count; i++) {
         if (workers->worker[i]->launched)
             rte_eal_wait_lcore(workers->worker[i]->lcore);
+        NS_TSAN_ACQUIRE(); /* what it did before ns_rcu_unregister() */
         workers->worker[i]->launched = false;
     }
 }

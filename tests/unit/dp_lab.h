@@ -35,7 +35,7 @@ struct dp_lab {
     /* the control core */
     bool silent; /* it does nothing */
     unsigned asked[REQUEST_ANSWER + 1];
-    unsigned woken;
+    _Atomic unsigned woken;
     struct request last[REQUEST_ANSWER + 1];
     uint8_t order[64]; /* kinds of requests, as they came */
     unsigned order_count;
@@ -63,13 +63,14 @@ static inline void dp_port(unsigned id)
         rte_exit(EXIT_FAILURE, "port %u\n", id);
 }
 
-/* Once a program. */
-static inline void dp_eal(void)
+/* Once a program. lcores: as for EAL's --lcores. */
+static inline void dp_eal_on(const char *lcores)
 {
-    static char *arguments[] = {
-        "test", "--no-huge", "--no-pci",       "--no-shconf",       "-l", "0",
-        "-m",   "64",        "--no-telemetry", "--log-level=error", NULL};
+    char chosen[64];
+    char *arguments[] = {"test", "--no-huge",      "--no-pci",          "--no-shconf", chosen,
+                         "-m64", "--no-telemetry", "--log-level=error", NULL};
 
+    snprintf(chosen, sizeof(chosen), "--lcores=%s", lcores);
     if (rte_eal_init(RTE_DIM(arguments) - 1, arguments) < 0)
         rte_exit(EXIT_FAILURE, "EAL\n");
     dp.pool =
@@ -78,6 +79,11 @@ static inline void dp_eal(void)
         rte_exit(EXIT_FAILURE, "pool\n");
     for (unsigned id = 0; id < DP_PORTS; id++)
         dp_port(id);
+}
+
+static inline void dp_eal(void)
+{
+    dp_eal_on("0");
 }
 
 static inline void dp_links(void)
@@ -105,13 +111,14 @@ static void dp_wake_control(void *arg)
     dp.woken++;
 }
 
-/* With these options for the worker. */
-static inline void dp_begin_with(struct worker_options options)
+/* All but the workers, which shall have these options. */
+static inline void dp_begin_store(struct worker_options options, unsigned lcores)
 {
-    const unsigned lcore = 0;
+    const struct ns_store_options store_options = {.lcores = lcores};
     struct lab *lab = &dp.lab;
 
-    lab_links_begin(lab);
+    assert_int_equal(ns_store_new(&store_options, &lab->store), 0);
+    assert_int_equal(links_new(lab->store, &lab->links), 0);
     assert_int_equal(routes_new(lab->store, lab->links, &dp.routes), 0);
     assert_int_equal(definitions_new(lab->store, lab->links, &dp.definitions), 0);
     assert_int_equal(
@@ -125,13 +132,18 @@ static inline void dp_begin_with(struct worker_options options)
         .options = options,
         .wake_control = dp_wake_control,
     };
-    assert_int_equal(workers_new(&dp.workers, &lcore, 1), 0);
-    dp.worker = dp.workers.worker[0];
     dp.silent = false;
     memset(dp.asked, 0, sizeof(dp.asked));
     memset(dp.last, 0, sizeof(dp.last));
     dp.order_count = dp.woken = 0;
     dp_links();
+}
+
+static inline void dp_begin_with(struct worker_options options)
+{
+    dp_begin_store(options, 1);
+    assert_int_equal(workers_new(&dp.workers, (unsigned[]){0}, 1), 0);
+    dp.worker = dp.workers.worker[0];
 }
 
 static inline int dp_begin(void **state)
