@@ -27,6 +27,7 @@
 #include "dataplane/notify.h"
 #include "dataplane/stats.h"
 #include "nameserv/server.h"
+#include "nameserv/xenstore.h"
 
 #define MS UINT64_C(1000000)
 
@@ -37,6 +38,7 @@ struct daemon {
     struct ns_loop *loop;
     struct ns_store *store;
     struct ns_stats *names; /* /stats */
+    struct ns_xenstore xenstore;
     struct ns_server *server;
     struct eal eal;
     bool has_eal;
@@ -100,6 +102,8 @@ static int start_names(struct daemon *daemon)
     daemon->control.store = daemon->store;
     if (error == 0)
         error = ns_stats_new(daemon->store, &daemon->names);
+    if (error == 0)
+        error = ns_xenstore_add(daemon->store, &daemon->xenstore);
     return error < 0 ? failed("the store can't be made", error) : 0;
 }
 

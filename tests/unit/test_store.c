@@ -12,6 +12,7 @@
 
 #include "nameserv/mount.h"
 #include "nameserv/store.h"
+#include "nameserv/xenstore.h"
 
 static struct ns_store *store;
 
@@ -449,6 +450,21 @@ static void test_mounts(void **state)
     assert_null(get("/one/y"));
 }
 
+static void test_xenstore_part_has_its_own_alphabet(void **state)
+{
+    static struct ns_xenstore xenstore;
+    struct ns_txn *txn;
+
+    (void)state;
+    assert_int_equal(ns_xenstore_add(store, &xenstore), 0);
+    txn = begin();
+    assert_int_equal(write_text(txn, "/local/domain/0/a@b-c_D", "x"), 0);
+    assert_int_equal(write_text(txn, "/local/domain/0/a.b", "x"), -EINVAL);
+    assert_non_null(strstr(ns_txn_reason(txn)->text, "below /local"));
+    assert_int_equal(write_text(txn, "/locals/a.b", "x"), 0);
+    ns_txn_abort(txn);
+}
+
 /* ---- watches ---- */
 
 struct test_watch {
@@ -543,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_permissions),
         cmocka_unit_test(test_mounts),
+        cmocka_unit_test(test_xenstore_part_has_its_own_alphabet),
         cmocka_unit_test(test_watches),
     };
     const struct CMUnitTest memory[] = {cmocka_unit_test(test_old_transactions_end_when_memory_does)};
