@@ -15,7 +15,11 @@
 #include "dataplane/json.h"
 #include "dataplane/stats_p.h"
 
-enum { FLOWS_A_PAGE = 8 };
+enum {
+    FLOWS_A_PAGE = 8,
+    DERIVED_MAX = 1024,
+    SUMMARY_MAX = 640, /* bytes of what follows the list of derived names */
+};
 
 /* A query that waits for workers. */
 struct inquiry {
@@ -169,15 +173,24 @@ static void write_name(struct json *json, const char *name, uint64_t version)
     json_close(json, '}');
 }
 
+struct derivation {
+    struct json *json;
+    const struct flow_origin *origin;
+};
+
 static void write_source(struct ns_anchor *source, void *arg)
 {
-    write_name(arg, source->path, ns_anchor_version(source));
+    const struct derivation *derivation = arg;
+
+    if (strcmp(source->path, derivation->origin->route) != 0) /* which stands there already */
+        write_name(derivation->json, source->path, ns_anchor_version(source));
 }
 
 /* All names that the decision came from: definition, route, and those that the adjacency was compiled
  * from. */
 static void write_derivation(struct json *json, const struct stats *stats, const struct flow_origin *origin)
 {
+    struct derivation derivation = { json, origin };
     struct ns_anchor *adjacency =
         origin->adjacency[0] == '/' ? ns_anchor_find(stats->control->store, origin->adjacency) : NULL;
 
@@ -191,7 +204,7 @@ static void write_derivation(struct json *json, const struct stats *stats, const
     if (origin->adjacency[0] != '\0')
         write_name(json, origin->adjacency, origin->adjacency_version);
     if (adjacency != NULL)
-        ns_anchor_sources(adjacency, write_source, json);
+        ns_anchor_sources(adjacency, write_source, &derivation);
     json_close(json, ']');
 }
 
@@ -296,11 +309,12 @@ static void read_flows(struct ns_query *query, const char *below, void *arg)
 struct dependents {
     struct stats *stats;
     struct json *json;
-    uint64_t flows[WORKERS_MAX];
-    unsigned left_out, depth;
+    uint64_t direct[WORKERS_MAX], derived[WORKERS_MAX]; /* flows */
+    unsigned count, left_out;
+    const struct ns_anchor *seen[DERIVED_MAX]; /* by one way or another */
 };
 
-static uint64_t count_flows(struct dependents *dependents, const struct ns_anchor *anchor)
+static uint64_t count_flows(const struct dependents *dependents, const struct ns_anchor *anchor, uint64_t *flows)
 {
     const struct workers *workers = &dependents->stats->control->workers;
     uint64_t sum = 0;
@@ -308,45 +322,64 @@ static uint64_t count_flows(struct dependents *dependents, const struct ns_ancho
     for (unsigned i = 0; i < workers->count; i++) {
         uint32_t bound = flow_table_bound(worker_table(workers->worker[i]), anchor);
 
-        dependents->flows[i] += bound;
+        flows[i] += bound;
         sum += bound;
     }
     return sum;
 }
 
-/* A derived anchor, and what is derived from that. Ranks bound the depth. */
+/* False: it was there before, or there is no room to remember it. */
+static bool is_new(struct dependents *dependents, const struct ns_anchor *anchor)
+{
+    for (unsigned i = 0; i < dependents->count; i++)
+        if (dependents->seen[i] == anchor)
+            return false;
+    if (dependents->count == DERIVED_MAX) {
+        dependents->left_out++;
+        return false;
+    }
+    dependents->seen[dependents->count++] = anchor;
+    return true;
+}
+
+/* A derived anchor, and what is derived from that. Nothing is derived from itself, and ranks bound the
+ * depth. */
 static void write_derived(struct ns_anchor *anchor, void *arg)
 {
     struct dependents *dependents = arg;
-    struct json_mark mark = json_mark(dependents->json);
+    struct json *json = dependents->json;
+    struct json_mark mark = json_mark(json);
     struct ns_dependents more;
 
-    json_open(dependents->json, NULL, '{');
-    json_text(dependents->json, "name", anchor->path);
-    json_text(dependents->json, "kind", anchor->ops != NULL ? anchor->ops->kind : "name");
-    json_number(dependents->json, "version", ns_anchor_version(anchor));
-    json_number(dependents->json, "flows", count_flows(dependents, anchor));
-    json_close(dependents->json, '}');
-    if (dependents->json->full || dependents->json->size + 1024 > NS_VALUE_MAX) {
-        json_reset(dependents->json, mark);
+    if (!is_new(dependents, anchor))
+        return;
+    json_open(json, NULL, '{');
+    json_text(json, "name", anchor->path);
+    json_text(json, "kind", anchor->ops != NULL ? anchor->ops->kind : "name");
+    json_number(json, "version", ns_anchor_version(anchor));
+    json_number(json, "flows", count_flows(dependents, anchor, dependents->derived));
+    json_close(json, '}');
+    if (json->full || json->size + SUMMARY_MAX > json->room) {
+        json_reset(json, mark);
         dependents->left_out++;
     }
-    if (++dependents->depth < 8)
-        ns_anchor_dependents(anchor, &more, write_derived, dependents);
-    dependents->depth--;
+    ns_anchor_dependents(anchor, &more, write_derived, dependents);
 }
 
-static void write_lcores(struct json *json, const struct dependents *dependents)
+/* Flows that are bound to the name itself are as a rule bound to what is derived from it too. */
+static void write_flows(const struct dependents *dependents)
 {
     uint64_t sum = 0;
 
-    json_open(json, "lcores", '[');
+    json_open(dependents->json, "lcores", '[');
     for (unsigned i = 0; i < dependents->stats->control->workers.count; i++) {
-        sum += dependents->flows[i];
-        json_number(json, NULL, dependents->flows[i]);
+        uint64_t flows = RTE_MAX(dependents->direct[i], dependents->derived[i]);
+
+        sum += flows;
+        json_number(dependents->json, NULL, flows);
     }
-    json_close(json, ']');
-    json_number(json, "flows", sum);
+    json_close(dependents->json, ']');
+    json_number(dependents->json, "flows", sum);
 }
 
 static void write_dependents(struct dependents *dependents, struct ns_anchor *anchor)
@@ -356,14 +389,14 @@ static void write_dependents(struct dependents *dependents, struct ns_anchor *an
     json_open(dependents->json, NULL, '{');
     json_open(dependents->json, "derived", '[');
     if (anchor != NULL) {
-        count_flows(dependents, anchor);
+        count_flows(dependents, anchor, dependents->direct);
         ns_anchor_dependents(anchor, &direct, write_derived, dependents);
     }
     json_close(dependents->json, ']');
     if (dependents->left_out > 0)
         json_number(dependents->json, "left_out", dependents->left_out);
     json_number(dependents->json, "watches", direct.watches);
-    write_lcores(dependents->json, dependents);
+    write_flows(dependents);
     json_number(dependents->json, "version", anchor != NULL ? ns_anchor_version(anchor) : 0);
     json_close(dependents->json, '}');
 }
