@@ -108,7 +108,7 @@ static inline void dp_links(void)
 static void dp_wake_control(void *arg)
 {
     (void)arg;
-    dp.woken++;
+    atomic_fetch_add(&dp.woken, 1);
 }
 
 /* All but the workers, which shall have these options. */
@@ -135,7 +135,8 @@ static inline void dp_begin_store(struct worker_options options, unsigned lcores
     dp.silent = false;
     memset(dp.asked, 0, sizeof(dp.asked));
     memset(dp.last, 0, sizeof(dp.last));
-    dp.order_count = dp.woken = 0;
+    dp.order_count = 0;
+    atomic_store(&dp.woken, 0);
     dp_links();
 }
 
