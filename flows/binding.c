@@ -144,21 +144,22 @@ enum flow_turn decide(const struct flow_sources *sources, const union flow_key *
                                      : decide_routed(sources, version, key, decision, missing);
 }
 
-bool decision_take(struct flow_table *table, const struct decision *decision, uint32_t *adjacency,
-                   uint32_t holds[DEPENDENCIES])
+bool decision_take(struct flow_table *table, struct taken *taken)
 {
-    *adjacency = 0;
+    const struct decision *decision = &taken->decision;
+
+    taken->adjacency = 0;
     if (!decision->fixed) {
-        *adjacency = hold_take(table, decision->adjacency, BY_ADJACENCY);
-        if (*adjacency == 0)
+        taken->adjacency = hold_take(table, decision->adjacency, BY_ADJACENCY);
+        if (taken->adjacency == 0)
             return false;
     }
     for (uint8_t role = 0; role < DEPENDENCIES; role++) {
-        holds[role] = 0;
+        taken->holds[role] = 0;
         if (decision->anchors[role] == NULL)
             continue;
-        holds[role] = hold_take(table, decision->anchors[role], role);
-        if (holds[role] == 0)
+        taken->holds[role] = hold_take(table, decision->anchors[role], role);
+        if (taken->holds[role] == 0)
             return false;
     }
     return true;
@@ -174,13 +175,6 @@ bool decision_overtaken(const struct decision *decision)
     return false;
 }
 
-/* A decision with its holds. */
-struct taken {
-    struct decision decision;
-    uint32_t adjacency;
-    uint32_t holds[DEPENDENCIES];
-};
-
 /* What was taken in vain, because a change came in between or there was no room for all, stays as empty
  * holds until the sweep finds them. */
 static enum flow_turn decide_and_take(struct flow_table *table, const union flow_key *key,
@@ -193,7 +187,7 @@ static enum flow_turn decide_and_take(struct flow_table *table, const union flow
             bump(private->counters.missing);
             return FLOW_MISSING;
         }
-        if (!decision_take(table, &taken->decision, &taken->adjacency, taken->holds))
+        if (!decision_take(table, taken))
             return FLOW_FULL;
         if (!decision_overtaken(&taken->decision))
             return FLOW_BOUND;
@@ -216,7 +210,7 @@ static void notice_oneself(struct flow_table *table, const struct taken *taken)
 
 /* ---- binding ---- */
 
-static void bind_to(struct flow_table *table, uint32_t index, const struct taken *taken)
+void decision_bind(struct flow_table *table, uint32_t index, const struct taken *taken)
 {
     struct flow_table_private *private = table->private;
     struct flow *flow = &table->flows[index];
@@ -259,7 +253,7 @@ enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, ui
     if (turn != FLOW_BOUND)
         return turn;
     *flow = flow_slot_take(table, key, hash);
-    bind_to(table, flow_index(table, *flow), &taken);
+    decision_bind(table, flow_index(table, *flow), &taken);
     bump(private->counters.bound);
     return FLOW_BOUND;
 }
@@ -284,7 +278,7 @@ enum flow_turn flow_rebind(struct flow_table *table, uint32_t index, struct flow
         bump(private->counters.looked_again);
     else
         bump(private->counters.rebound);
-    bind_to(table, index, &taken);
+    decision_bind(table, index, &taken);
     return FLOW_BOUND;
 }
 

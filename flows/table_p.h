@@ -133,13 +133,22 @@ struct decision {
 enum flow_turn decide(const struct flow_sources *sources, const union flow_key *key,
                       struct decision *decision, struct flow_missing *missing);
 
-/* Take holds for all that it depends on. false: no room. */
-bool decision_take(struct flow_table *table, const struct decision *decision, uint32_t *adjacency,
-                   uint32_t holds[DEPENDENCIES]);
+/* A decision with the holds of all that it depends on. */
+struct taken {
+    struct decision decision;
+    uint32_t adjacency; /* 0: fixed */
+    uint32_t holds[DEPENDENCIES];
+};
+
+/* Take them. false: no room. */
+bool decision_take(struct flow_table *table, struct taken *taken);
 
 /* Has any of its anchors changed since the version that it was computed from? Only after
  * decision_take() is the answer of any worth (O1). */
 bool decision_overtaken(const struct decision *decision);
+
+/* Bind a flow to it; if it was overtaken, as if a notice had come for what has changed. */
+void decision_bind(struct flow_table *table, uint32_t flow, const struct taken *taken);
 
 /* Compute the binding of a bound flow anew. FLOW_MISSING, FLOW_FULL: it is as before. */
 enum flow_turn flow_rebind(struct flow_table *table, uint32_t flow, struct flow_missing *missing);

@@ -204,9 +204,8 @@ static void test_change_between_look_up_and_registration(void **state)
                                              {"/flow/x/match", "dport=53 proto=udp"},
                                              {"/flow/dns/action", "drop"}};
     union flow_key key = key_of("10.9.9.9", "172.16.1.1", 53);
-    uint32_t adjacency, holds[DEPENDENCIES];
     struct flow_missing missing;
-    struct decision decision;
+    struct taken taken;
 
     (void)state;
     two_gateways();
@@ -217,16 +216,16 @@ static void test_change_between_look_up_and_registration(void **state)
         for (int second = 0; second < 100; second++, world.now++)
             settle(); /* until nothing is held any more */
         assert_int_equal(counters().holds, i == 0 ? 0 : 1); /* the definition's, with its counters */
-        if (decide(world.sources, &key, &decision, &missing) == FLOW_MISSING) {
+        if (decide(world.sources, &key, &taken.decision, &missing) == FLOW_MISSING) {
             must(adjacencies_supply(world.adjacencies, &missing, 0));
-            assert_int_equal(decide(world.sources, &key, &decision, &missing), FLOW_BOUND);
+            assert_int_equal(decide(world.sources, &key, &taken.decision, &missing), FLOW_BOUND);
         }
         for (int second = 0; second < 10; second++, world.now++)
             settle();
         notices = counters().notices;
         set(changes[i][0], changes[i][1]);
-        assert_true(decision_take(world.table, &decision, &adjacency, holds));
-        assert_true(decision_overtaken(&decision));
+        assert_true(decision_take(world.table, &taken));
+        assert_true(decision_overtaken(&taken.decision));
         settle();
         if (i < 3)
             assert_int_equal(counters().notices, notices);
@@ -234,9 +233,9 @@ static void test_change_between_look_up_and_registration(void **state)
         set("/route/0.0.0.0/0", "via 10.0.0.2");
         set("/flow/dns/match", "dport=53 proto=udp");
     }
-    assert_int_equal(decide(world.sources, &key, &decision, &missing), FLOW_BOUND);
-    assert_true(decision_take(world.table, &decision, &adjacency, holds));
-    assert_false(decision_overtaken(&decision));
+    assert_int_equal(decide(world.sources, &key, &taken.decision, &missing), FLOW_BOUND);
+    assert_true(decision_take(world.table, &taken));
+    assert_false(decision_overtaken(&taken.decision));
 }
 
 /* What the new binding needs is not there: the flow goes on as before until it is. */

@@ -211,26 +211,57 @@ static void test_batches(void **state)
     assert_int_equal(applied(), notified());
 }
 
-/* A flow whose decision was overtaken until it gave up trying is told without a notice. */
+/* A flow whose decision was overtaken, and that gave up trying, is told although no notice comes: the
+ * change was before the registration. */
 static void test_notice_oneself(void **state)
 {
     union flow_key key = key_number(1, "172.16.1.1");
+    struct flow_missing missing;
+    struct taken taken;
     struct flow *flow;
+    uint64_t notices;
 
     (void)state;
     table_with(64, 0);
     use_to("192.168.0.9");
-    flow = flow_for(&key);
-    settle();
+    flow_forget(world.table, flow_index(world.table, flow_for(&key))); /* now the anchors are there */
+    for (int second = 0; second < 10; second++, world.now++)
+        settle(); /* and not held any more, apart from those of the other flow */
+    notices = counters().notices;
+    assert_int_equal(decide(world.sources, &key, &taken.decision, &missing), FLOW_BOUND);
     set("/route/0.0.0.0/0", "via 192.168.0.9");
-    ns_subscriber_take(ns_store_subscriber(world.store, 0)); /* the notice is lost */
-    settle();
-    assert_int_equal(flow_use(world.table, flow, 60)->port, 0);
-    walk_start(world.table, world.table->private->bindings[flow_index(world.table, flow)].hold[BY_ROUTE],
-               ns_store_version(world.store)->number);
+    assert_true(decision_take(world.table, &taken));
+    flow = flow_slot_take(world.table, &key, flow_hash(&key));
+    decision_bind(world.table, flow_index(world.table, flow), &taken);
+    assert_int_equal(adjacency_of(flow->adjacency)->port, 0);
     assert_true(walks_left(world.table));
     settle();
-    assert_int_equal(flow_use(world.table, flow, 60)->port, 3);
+    assert_int_equal(adjacency_of(flow->adjacency)->port, 3);
+    assert_int_equal(counters().notices, notices);
+}
+
+/* A notice that brings nothing new: somebody else on this lcore has asked for what is there. */
+static void test_idle_notice(void **state)
+{
+    struct flow_missing missing = {.kind = FLOW_ROUTED, .next_hop = ip("10.0.0.2")};
+    struct flow_table_counters before;
+
+    (void)state;
+    table_with(64, 0);
+    use_to("172.16.1.1");
+    flow_table_clear(world.table);
+    for (int second = 0; second < 10; second++, world.now++)
+        settle();
+    assert_int_equal(counters().holds, 0);
+    use_to("172.16.1.1"); /* the anchors are there still */
+    before = counters();
+    world.changed = NULL;
+    must(adjacencies_supply(world.adjacencies, &missing, 0));
+    settle();
+    assert_int_equal(counters().notices, before.notices + 2);
+    assert_int_equal(counters().moved, before.moved);
+    assert_int_equal(counters().told, before.told);
+    assert_non_null(world.changed);
 }
 
 /* ---- real threads ---- */
@@ -471,6 +502,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_notices, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(test_notice_oneself, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle_notice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup_threads, teardown),
     };
 
