@@ -2,10 +2,7 @@
 /*
  * Ports: from what is committed to what is open.
  */
-#include "dataplane/port.h"
-
 #include <errno.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,200 +12,16 @@
 #include <rte_hash_crc.h>
 
 #include "dataplane/netlink.h"
+#include "dataplane/port_p.h"
 #include "nameserv/log.h"
 
 #define MS UINT64_C(1000000)
 
-enum { RETRY_FIRST_MS = 250, RETRY_MOST_MS = 5000, LINK_POLL_MS = 1000, PATH_SIZE = 64 + LINK_NAME_MAX };
-
-enum port_state { PORT_CLOSED, PORT_OPENING, PORT_OPEN, PORT_DRAINING, PORT_CLOSING, PORT_FAILED };
-
-struct port {
-    struct port *next; /* in order of names */
-    struct ports *ports;
-    char name[LINK_NAME_MAX];
-    enum port_state state;
-    char devargs[DEVICE_ARGS_MAX]; /* of the device that is open or was tried */
-    uint16_t mtu;                  /* likewise */
-    struct rte_ether_addr mac;
-    char interface[IF_NAMESIZE];   /* of the kernel, behind the device; "": none */
-    bool makes_interface;          /* the device makes it, and takes it away */
-    unsigned interface_index;
-    uint16_t id;
-    unsigned worker;
-    bool up;
-    bool vanished;                 /* it is closed because the device is gone */
-    bool busy;                     /* the job is with the device thread */
-    bool ask_link;                 /* when the job is back */
-    uint64_t drained_at;           /* the first version without it */
-    struct device_job job;
-    struct ns_timer retry;
-    unsigned retry_ms;
-    struct port_counters before, base; /* of earlier devices; what the id had counted at opening */
-};
-
-struct ports {
-    struct ns_store *store;
-    struct ns_loop *loop;
-    int links_slot;
-    struct devices *devices;
-    struct workers *workers;
-    struct ns_watch watch;
-    struct ns_timer link_timer;
-    struct port *first;
-    bool dirty; /* compare all ports with what is committed */
-};
+enum { RETRY_FIRST_MS = 250, RETRY_MOST_MS = 5000, LINK_POLL_MS = 1000 };
 
 static void open_done(struct device_job *job);
 static void close_done(struct device_job *job);
 static void change_done(struct device_job *job);
-
-/* ---- what is committed ---- */
-
-struct wanted {
-    bool wanted;
-    char devargs[DEVICE_ARGS_MAX];
-    uint16_t mtu;
-    uint16_t id; /* as committed, LINK_NO_ID: none */
-};
-
-static const struct ns_entry *entry_of(const struct ports *ports, const char *port, const char *name)
-{
-    char path[PATH_SIZE];
-    int size = snprintf(path, sizeof(path), "/port/%s/%s", port, name);
-
-    return ns_tree_lookup(ns_store_version(ports->store)->root, path, (size_t)size);
-}
-
-static struct wanted wanted_of(const struct port *port)
-{
-    const struct ports *ports = port->ports;
-    const struct links *links = links_of(ns_store_version(ports->store), ports->links_slot);
-    const struct link_port *link = links_port(links, port->name);
-    const struct ns_entry *devargs = entry_of(ports, port->name, "devargs");
-    struct wanted wanted = { .id = LINK_NO_ID };
-
-    if (link == NULL || devargs == NULL || devargs->value_size == 0)
-        return wanted;
-    wanted.wanted = true;
-    snprintf(wanted.devargs, sizeof(wanted.devargs), "%.*s", (int)devargs->value_size, ns_entry_value(devargs));
-    wanted.mtu = link->mtu;
-    wanted.id = link->id;
-    return wanted;
-}
-
-/* ---- what is reported ---- */
-
-struct report {
-    const char *name, *value; /* NULL: remove */
-};
-
-static int write_reports(struct ns_txn *txn, const struct port *port, const struct report *reports, size_t count)
-{
-    char path[PATH_SIZE];
-    int error = 0;
-
-    for (size_t i = 0; i < count && error == 0; i++) {
-        snprintf(path, sizeof(path), "/port/%s/%s", port->name, reports[i].name);
-        if (reports[i].value != NULL)
-            error = ns_txn_write(txn, path, reports[i].value, strlen(reports[i].value));
-        else
-            error = ns_txn_remove(txn, path);
-    }
-    return error;
-}
-
-/* All in one transaction. A port that the user has removed has no names to report in. */
-static int report(struct port *port, const struct report *reports, size_t count)
-{
-    struct ns_reason reason = { .text = "" };
-    struct ns_txn *txn;
-    uint64_t version;
-    int error;
-
-    if (!wanted_of(port).wanted)
-        return -ENOENT;
-    error = ns_txn_begin(port->ports->store, &ns_identity_stack, &txn);
-    if (error == 0) {
-        error = write_reports(txn, port, reports, count);
-        if (error == 0)
-            error = ns_txn_commit(txn, &version, &reason);
-        else
-            ns_txn_abort(txn);
-    }
-    if (error < 0)
-        ns_log(NS_LOG_ERROR, "port %s: its state can't be committed: %s%s%s", port->name, strerror(-error),
-               reason.text[0] != '\0' ? ": " : "", reason.text);
-    return error;
-}
-
-static int report_open(struct port *port)
-{
-    char id[8], lcore[8], mac[18];
-    const struct report reports[] = {
-        { "id", id }, { "mac", mac }, { "lcore", lcore }, { "link", port->up ? "up" : "down" }, { "error", NULL },
-    };
-
-    snprintf(id, sizeof(id), "%u", port->id);
-    snprintf(lcore, sizeof(lcore), "%u", port->worker);
-    link_format_mac(&port->mac, mac);
-    return report(port, reports, RTE_DIM(reports));
-}
-
-/* why NULL: nothing is wrong with it. */
-static void report_closed(struct port *port, const char *why)
-{
-    const struct report reports[] = {
-        { "link", "down" }, { "id", NULL }, { "mac", NULL }, { "lcore", NULL }, { "error", why },
-    };
-
-    report(port, reports, RTE_DIM(reports));
-}
-
-static void report_link(struct port *port, bool up)
-{
-    const struct report reports[] = { { "link", up ? "up" : "down" } };
-
-    if (up == port->up)
-        return;
-    port->up = up;
-    ns_log(NS_LOG_INFO, "port %s: link %s", port->name, reports[0].value);
-    report(port, reports, RTE_DIM(reports));
-}
-
-/* ---- counters ---- */
-
-static struct port_counters sum_counters(const struct ports *ports, uint16_t id)
-{
-    struct port_counters sum = { .rx_packets = 0 };
-
-    for (unsigned i = 0; i < ports->workers->count; i++) {
-        const struct port_counters *one = &worker_counters(ports->workers->worker[i])->ports[id];
-
-        sum.rx_packets += one->rx_packets;
-        sum.rx_bytes += one->rx_bytes;
-        sum.tx_packets += one->tx_packets;
-        sum.tx_bytes += one->tx_bytes;
-        sum.tx_dropped += one->tx_dropped;
-    }
-    return sum;
-}
-
-static struct port_counters counters_of(const struct port *port)
-{
-    struct port_counters now = port->before;
-
-    if (port->state == PORT_OPEN || port->state == PORT_DRAINING) {
-        struct port_counters sum = sum_counters(port->ports, port->id);
-
-        now.rx_packets += sum.rx_packets - port->base.rx_packets;
-        now.rx_bytes += sum.rx_bytes - port->base.rx_bytes;
-        now.tx_packets += sum.tx_packets - port->base.tx_packets;
-        now.tx_bytes += sum.tx_bytes - port->base.tx_bytes;
-        now.tx_dropped += sum.tx_dropped - port->base.tx_dropped;
-    }
-    return now;
-}
 
 /* ---- steps ---- */
 
@@ -249,7 +62,7 @@ static void find_interface(struct port *port)
         argument_of(port->devargs, "iface", port->interface, sizeof(port->interface));
 }
 
-static void start_opening(struct port *port, const struct wanted *wanted)
+static void start_opening(struct port *port, const struct port_wanted *wanted)
 {
     memcpy(port->devargs, wanted->devargs, sizeof(port->devargs));
     port->mtu = wanted->mtu;
@@ -272,7 +85,7 @@ static void wake_workers(const struct ports *ports)
 /* Take it away from the workers; why: what is wrong, or NULL. */
 static void start_draining(struct port *port, const char *why)
 {
-    report_closed(port, why);
+    port_report_closed(port, why);
     port->drained_at = ns_store_version(port->ports->store)->number;
     port->state = PORT_DRAINING;
 }
@@ -291,7 +104,7 @@ static void drain(struct port *port)
     if (!all_have_seen(port->ports, port->drained_at)) {
         wake_workers(port->ports);
     } else if (!port->busy) {
-        port->before = counters_of(port);
+        port->before = port_counters_of(port);
         port->state = PORT_CLOSING;
         submit(port, DEVICE_CLOSE, close_done);
     }
@@ -316,6 +129,15 @@ static void retry_fired(struct ns_timer *timer)
     retry_now(RTE_PTR_SUB(timer, offsetof(struct port, retry)));
 }
 
+static void follow_link(struct port *port, bool up)
+{
+    if (up == port->up)
+        return;
+    port->up = up;
+    ns_log(NS_LOG_INFO, "port %s: link %s", port->name, up ? "up" : "down");
+    port_report_link(port);
+}
+
 /* An open port that shall stay so. */
 static void follow_mtu(struct port *port, uint16_t mtu)
 {
@@ -327,7 +149,7 @@ static void follow_mtu(struct port *port, uint16_t mtu)
 
 static void step(struct port *port)
 {
-    struct wanted wanted = wanted_of(port);
+    struct port_wanted wanted = port_wanted(port);
     bool same = wanted.wanted && strcmp(wanted.devargs, port->devargs) == 0;
 
     switch (port->state) {
@@ -375,15 +197,11 @@ static unsigned choose_worker(const struct ports *ports)
 /* It is tried again and again; the same reason is told once. */
 static void failed_to_open(struct port *port)
 {
-    const struct ns_entry *error = entry_of(port->ports, port->name, "error");
-    const char *reason = port->job.reason;
-
     retry_later(port);
-    if (error != NULL && error->value_size == strlen(reason) &&
-        memcmp(ns_entry_value(error), reason, error->value_size) == 0)
+    if (port_has_error(port, port->job.reason))
         return;
-    ns_log(NS_LOG_WARNING, "port %s: %s", port->name, reason);
-    report_closed(port, reason);
+    ns_log(NS_LOG_WARNING, "port %s: %s", port->name, port->job.reason);
+    port_report_closed(port, port->job.reason);
 }
 
 /* Its own address; or one made of its name, locally administered, if it has none. That of a tap is also
@@ -424,13 +242,13 @@ static void open_done(struct device_job *job)
     }
     port->id = job->id;
     port->worker = choose_worker(port->ports);
-    port->base = sum_counters(port->ports, port->id);
+    port->base = port_counters_by_id(port->ports, port->id);
     port->state = PORT_OPEN;
     choose_mac(port);
     look_at_link(port);
     ns_log(NS_LOG_INFO, "port %s: %s is open as device %u, served by worker %u, link %s", port->name,
            port->devargs, port->id, port->worker, port->up ? "up" : "down");
-    port->vanished = report_open(port) < 0;
+    port->vanished = port_report_open(port) < 0;
     if (port->vanished) { /* no worker has ever seen it; close it, and try again if it is still wanted */
         port->drained_at = 0;
         port->state = PORT_DRAINING;
@@ -460,13 +278,10 @@ static void change_done(struct device_job *job)
     port->ports->dirty = true; /* it may wait for just this */
     if (port->state != PORT_OPEN)
         return;
-    if (job->kind == DEVICE_LINK) {
-        report_link(port, job->up);
-    } else {
-        const struct report reports[] = { { "error", job->error < 0 ? job->reason : NULL } };
-
-        report(port, reports, RTE_DIM(reports));
-    }
+    if (job->kind == DEVICE_LINK)
+        follow_link(port, job->up);
+    else
+        port_report_error(port, job->error < 0 ? job->reason : NULL);
 }
 
 /* ---- link states, and devices that vanish ---- */
@@ -491,7 +306,7 @@ static void look_at_interface(struct port *port)
         snprintf(what, sizeof(what), "the interface %s", port->interface);
         vanish(port, what);
     } else if (port->state == PORT_OPEN) {
-        report_link(port, interface.up);
+        follow_link(port, interface.up);
     } else if (port->state == PORT_FAILED && interface.index != 0 && !port->makes_interface) {
         port->retry_ms = RETRY_FIRST_MS;
         retry_now(port);
@@ -544,7 +359,7 @@ static void ask_links(struct ports *ports)
 
 /* ---- the list of ports ---- */
 
-static struct port **place_of(struct ports *ports, const char *name)
+struct port **port_place(struct ports *ports, const char *name)
 {
     struct port **place = &ports->first;
 
@@ -556,7 +371,7 @@ static struct port **place_of(struct ports *ports, const char *name)
 static int add_port(const struct ns_entry *entry, void *arg)
 {
     struct ports *ports = arg;
-    struct port **place = place_of(ports, ns_entry_name(entry));
+    struct port **place = port_place(ports, ns_entry_name(entry));
     struct port *port;
 
     if (*place != NULL && strcmp((*place)->name, ns_entry_name(entry)) == 0)
@@ -591,7 +406,7 @@ static void reconcile(struct ports *ports)
         ports->dirty = true; /* without memory: next time */
     for (struct port **place = &ports->first; *place != NULL;) {
         step(*place);
-        if ((*place)->state == PORT_CLOSED && !wanted_of(*place).wanted)
+        if ((*place)->state == PORT_CLOSED && !port_wanted(*place).wanted)
             remove_port(place);
         else
             place = &(*place)->next;
@@ -627,44 +442,6 @@ bool ports_settled(const struct ports *ports)
         if (port->state != PORT_OPEN && port->state != PORT_FAILED)
             return false;
     return !ports->dirty;
-}
-
-/* ---- status ---- */
-
-static void fill_status(const struct port *port, struct port_status *status)
-{
-    struct rte_eth_stats stats;
-
-    *status = (struct port_status){ .open = port->state == PORT_OPEN, .id = port->id };
-    memcpy(status->name, port->name, sizeof(status->name));
-    status->counters = counters_of(port);
-    if (status->open && rte_eth_stats_get(port->id, &stats) == 0) {
-        status->rx_missed = stats.imissed + stats.rx_nombuf;
-        status->rx_errors = stats.ierrors;
-        status->tx_errors = stats.oerrors;
-    }
-}
-
-bool ports_status(struct ports *ports, const char *name, struct port_status *status)
-{
-    struct port *port = *place_of(ports, name);
-
-    if (port == NULL || strcmp(port->name, name) != 0)
-        return false;
-    fill_status(port, status);
-    return true;
-}
-
-bool ports_next(struct ports *ports, const char *name, struct port_status *status)
-{
-    struct port *port = *place_of(ports, name);
-
-    if (port != NULL && strcmp(port->name, name) == 0)
-        port = port->next;
-    if (port == NULL)
-        return false;
-    fill_status(port, status);
-    return true;
 }
 
 /* ---- beginning and end ---- */

@@ -331,13 +331,13 @@ static uint64_t count_flows(const struct dependents *dependents, const struct ns
 /* False: it was there before, or there is no room to remember it. */
 static bool is_new(struct dependents *dependents, const struct ns_anchor *anchor)
 {
-    for (unsigned i = 0; i < dependents->count; i++)
-        if (dependents->seen[i] == anchor)
-            return false;
     if (dependents->count == DERIVED_MAX) {
         dependents->left_out++;
         return false;
     }
+    for (unsigned i = 0; i < dependents->count; i++)
+        if (dependents->seen[i] == anchor)
+            return false;
     dependents->seen[dependents->count++] = anchor;
     return true;
 }
