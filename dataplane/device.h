@@ -17,7 +17,9 @@
 #include <rte_ether.h>
 #include <rte_mempool.h>
 
-enum { DEVICE_ARGS_MAX = 512, DEVICE_REASON_MAX = 384 };
+#include "arp/links.h"
+
+enum { DEVICE_ARGS_MAX = LINK_DEVARGS_MAX, DEVICE_REASON_MAX = 384 };
 
 enum device_job_kind {
     DEVICE_OPEN,  /* probe, configure, start */

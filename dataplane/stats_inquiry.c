@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "dataplane/flow_text.h"
-#include "dataplane/json.h"
+#include "dataplane/stats_json.h"
 #include "dataplane/stats_p.h"
 
 enum {
@@ -42,64 +42,64 @@ static const struct links *links_now(const struct stats *stats)
 
 /* ---- one flow ---- */
 
-static void write_routed_key(struct json *json, const struct stats *stats, const union flow_key *key)
+static void write_routed_key(struct stats_json *json, const struct stats *stats, const union flow_key *key)
 {
     char src[16], dst[16], proto[8];
     const char *iface = NULL;
 
-    json_text(json, "src", link_format_ipv4(key->src, src));
-    json_text(json, "dst", link_format_ipv4(key->dst, dst));
-    json_text(json, "proto", flow_proto_name(key->proto, proto));
-    json_number(json, "sport", rte_be_to_cpu_16(key->sport));
-    json_number(json, "dport", rte_be_to_cpu_16(key->dport));
+    stats_json_text(json, "src", link_format_ipv4(key->src, src));
+    stats_json_text(json, "dst", link_format_ipv4(key->dst, dst));
+    stats_json_text(json, "proto", flow_proto_name(key->proto, proto));
+    stats_json_number(json, "sport", rte_be_to_cpu_16(key->sport));
+    stats_json_number(json, "dport", rte_be_to_cpu_16(key->dport));
     if ((key->scope & FLOW_SCOPE_LOCAL) == 0)
         iface = links_iface_name(stats->control->modules.links, key->scope);
     if (iface != NULL)
-        json_text(json, "iface", iface);
+        stats_json_text(json, "iface", iface);
 }
 
-static void write_bridged_key(struct json *json, const struct stats *stats, const union flow_key *key)
+static void write_bridged_key(struct stats_json *json, const struct stats *stats, const union flow_key *key)
 {
     const struct link_bridge *bridge = links_bridge_by_id(links_now(stats), key->bridge);
     char mac[18];
 
     if (bridge != NULL)
-        json_text(json, "bridge", bridge->name);
-    json_text(json, "mac", link_format_mac(&key->mac, mac));
+        stats_json_text(json, "bridge", bridge->name);
+    stats_json_text(json, "mac", link_format_mac(&key->mac, mac));
 }
 
 /* Where its packets go now. */
-static void write_record(struct json *json, const struct stats *stats, const struct adjacency *record)
+static void write_record(struct stats_json *json, const struct stats *stats, const struct adjacency *record)
 {
     const struct links *links = links_now(stats);
     char text[18];
 
-    json_text(json, "action", adjacency_kind_name((enum adjacency_kind)record->kind));
+    stats_json_text(json, "action", adjacency_kind_name((enum adjacency_kind)record->kind));
     if ((record->kind == ADJACENCY_FORWARD || record->kind == ADJACENCY_BRIDGED) && record->port < LINK_PORTS_MAX &&
         links->by_port_id[record->port] != LINK_NO_ID)
-        json_text(json, "port", links->ports[links->by_port_id[record->port]].name);
+        stats_json_text(json, "port", links->ports[links->by_port_id[record->port]].name);
     if (record->next_hop != 0)
-        json_text(json, "next_hop", link_format_ipv4(record->next_hop, text));
+        stats_json_text(json, "next_hop", link_format_ipv4(record->next_hop, text));
     if (record->header_size >= RTE_ETHER_HDR_LEN) {
         struct rte_ether_addr to;
 
         memcpy(&to, record->header, sizeof(to));
-        json_text(json, "mac_to", link_format_mac(&to, text));
+        stats_json_text(json, "mac_to", link_format_mac(&to, text));
     }
 }
 
-static void write_flow(struct json *json, const struct stats *stats, unsigned lcore, const struct flow_origin *origin)
+static void write_flow(struct stats_json *json, const struct stats *stats, unsigned lcore, const struct flow_origin *origin)
 {
     uint64_t now = ns_loop_now(stats->control->loop) / 1000000000;
 
-    json_number(json, "lcore", lcore);
+    stats_json_number(json, "lcore", lcore);
     if (origin->key.kind == FLOW_BRIDGED)
         write_bridged_key(json, stats, &origin->key);
     else
         write_routed_key(json, stats, &origin->key);
-    json_number(json, "packets", origin->packets);
-    json_number(json, "bytes", origin->bytes);
-    json_number(json, "idle", now > origin->used ? now - origin->used : 0);
+    stats_json_number(json, "packets", origin->packets);
+    stats_json_number(json, "bytes", origin->bytes);
+    stats_json_number(json, "idle", now > origin->used ? now - origin->used : 0);
     write_record(json, stats, &origin->record);
 }
 
@@ -165,16 +165,16 @@ static void ask(struct stats *stats, struct ns_query *query, const struct questi
 
 /* ---- /stats/why/KEY ---- */
 
-static void write_name(struct json *json, const char *name, uint64_t version)
+static void write_name(struct stats_json *json, const char *name, uint64_t version)
 {
-    json_open(json, NULL, '{');
-    json_text(json, "name", name);
-    json_number(json, "version", version);
-    json_close(json, '}');
+    stats_json_open(json, NULL, '{');
+    stats_json_text(json, "name", name);
+    stats_json_number(json, "version", version);
+    stats_json_close(json, '}');
 }
 
 struct derivation {
-    struct json *json;
+    struct stats_json *json;
     const struct flow_origin *origin;
 };
 
@@ -188,15 +188,15 @@ static void write_source(struct ns_anchor *source, void *arg)
 
 /* All names that the decision came from: definition, route, and those that the adjacency was compiled
  * from. */
-static void write_derivation(struct json *json, const struct stats *stats, const struct flow_origin *origin)
+static void write_derivation(struct stats_json *json, const struct stats *stats, const struct flow_origin *origin)
 {
     struct derivation derivation = { json, origin };
     struct ns_anchor *adjacency =
         origin->adjacency[0] == '/' ? ns_anchor_find(stats->control->store, origin->adjacency) : NULL;
 
-    json_number(json, "decided", origin->bound_version);
-    json_number(json, "compiled", origin->record.version);
-    json_open(json, "from", '[');
+    stats_json_number(json, "decided", origin->bound_version);
+    stats_json_number(json, "compiled", origin->record.version);
+    stats_json_open(json, "from", '[');
     if (origin->definition[0] != '\0')
         write_name(json, origin->definition, origin->definition_version);
     if (origin->route[0] != '\0')
@@ -205,32 +205,32 @@ static void write_derivation(struct json *json, const struct stats *stats, const
         write_name(json, origin->adjacency, origin->adjacency_version);
     if (adjacency != NULL)
         ns_anchor_sources(adjacency, write_source, &derivation);
-    json_close(json, ']');
+    stats_json_close(json, ']');
 }
 
 /* One flow, or nothing if it does not fit. */
-static bool write_why(struct json *json, const struct stats *stats, unsigned lcore, const struct flow_origin *origin)
+static bool write_why(struct stats_json *json, const struct stats *stats, unsigned lcore, const struct flow_origin *origin)
 {
-    struct json_mark mark = json_mark(json);
+    struct stats_json_mark mark = stats_json_mark(json);
 
-    json_open(json, NULL, '{');
+    stats_json_open(json, NULL, '{');
     write_flow(json, stats, lcore, origin);
     write_derivation(json, stats, origin);
-    json_close(json, '}');
+    stats_json_close(json, '}');
     if (!json->full && json->size + 1 <= json->room)
         return true;
-    json_reset(json, mark);
+    stats_json_reset(json, mark);
     return false;
 }
 
 static void answer_why(struct inquiry *inquiry)
 {
-    struct json json;
+    struct stats_json json;
     unsigned found = 0;
 
-    json_begin(&json);
+    stats_json_begin(&json);
     json.room--; /* for the bracket */
-    json_open(&json, NULL, '[');
+    stats_json_open(&json, NULL, '[');
     for (unsigned i = 0; i < inquiry->count; i++) {
         const struct question *question = &inquiry->questions[i];
 
@@ -238,7 +238,7 @@ static void answer_why(struct inquiry *inquiry)
             found += write_why(&json, inquiry->stats, inquiry->worker[i], &question->origins[j]);
     }
     json.room++;
-    json_close(&json, ']');
+    stats_json_close(&json, ']');
     if (found > 0)
         ns_query_answer(inquiry->query, 0, json.text, json.size);
     else
@@ -267,20 +267,20 @@ static void read_why(struct ns_query *query, const char *below, void *arg)
 static void answer_flows(struct inquiry *inquiry)
 {
     const struct question *question = &inquiry->questions[0];
-    struct json json;
+    struct stats_json json;
 
-    json_begin(&json);
-    json_open(&json, NULL, '{');
-    json_open(&json, "flows", '[');
+    stats_json_begin(&json);
+    stats_json_open(&json, NULL, '{');
+    stats_json_open(&json, "flows", '[');
     for (unsigned i = 0; i < question->count; i++) {
-        json_open(&json, NULL, '{');
+        stats_json_open(&json, NULL, '{');
         write_flow(&json, inquiry->stats, inquiry->worker[0], &question->origins[i]);
-        json_close(&json, '}');
+        stats_json_close(&json, '}');
     }
-    json_close(&json, ']');
+    stats_json_close(&json, ']');
     if (question->cursor != UINT32_MAX)
-        json_number(&json, "next", question->cursor);
-    json_close(&json, '}');
+        stats_json_number(&json, "next", question->cursor);
+    stats_json_close(&json, '}');
     if (json.full) /* can't be: FLOWS_A_PAGE flows of the greatest size fit */
         ns_query_answer(inquiry->query, -E2BIG, NULL, 0);
     else
@@ -308,7 +308,7 @@ static void read_flows(struct ns_query *query, const char *below, void *arg)
 
 struct dependents {
     struct stats *stats;
-    struct json *json;
+    struct stats_json *json;
     uint64_t direct[WORKERS_MAX], derived[WORKERS_MAX]; /* flows */
     unsigned count, left_out;
     const struct ns_anchor *seen[DERIVED_MAX]; /* by one way or another */
@@ -347,20 +347,20 @@ static bool is_new(struct dependents *dependents, const struct ns_anchor *anchor
 static void write_derived(struct ns_anchor *anchor, void *arg)
 {
     struct dependents *dependents = arg;
-    struct json *json = dependents->json;
-    struct json_mark mark = json_mark(json);
+    struct stats_json *json = dependents->json;
+    struct stats_json_mark mark = stats_json_mark(json);
     struct ns_dependents more;
 
     if (!is_new(dependents, anchor))
         return;
-    json_open(json, NULL, '{');
-    json_text(json, "name", anchor->path);
-    json_text(json, "kind", anchor->ops != NULL ? anchor->ops->kind : "name");
-    json_number(json, "version", ns_anchor_version(anchor));
-    json_number(json, "flows", count_flows(dependents, anchor, dependents->derived));
-    json_close(json, '}');
+    stats_json_open(json, NULL, '{');
+    stats_json_text(json, "name", anchor->path);
+    stats_json_text(json, "kind", anchor->ops != NULL ? anchor->ops->kind : "name");
+    stats_json_number(json, "version", ns_anchor_version(anchor));
+    stats_json_number(json, "flows", count_flows(dependents, anchor, dependents->derived));
+    stats_json_close(json, '}');
     if (json->full || json->size + SUMMARY_MAX > json->room) {
-        json_reset(json, mark);
+        stats_json_reset(json, mark);
         dependents->left_out++;
     }
     ns_anchor_dependents(anchor, &more, write_derived, dependents);
@@ -371,46 +371,46 @@ static void write_flows(const struct dependents *dependents)
 {
     uint64_t sum = 0;
 
-    json_open(dependents->json, "lcores", '[');
+    stats_json_open(dependents->json, "lcores", '[');
     for (unsigned i = 0; i < dependents->stats->control->workers.count; i++) {
         uint64_t flows = RTE_MAX(dependents->direct[i], dependents->derived[i]);
 
         sum += flows;
-        json_number(dependents->json, NULL, flows);
+        stats_json_number(dependents->json, NULL, flows);
     }
-    json_close(dependents->json, ']');
-    json_number(dependents->json, "flows", sum);
+    stats_json_close(dependents->json, ']');
+    stats_json_number(dependents->json, "flows", sum);
 }
 
 static void write_dependents(struct dependents *dependents, struct ns_anchor *anchor)
 {
     struct ns_dependents direct = { .watches = 0 };
 
-    json_open(dependents->json, NULL, '{');
-    json_open(dependents->json, "derived", '[');
+    stats_json_open(dependents->json, NULL, '{');
+    stats_json_open(dependents->json, "derived", '[');
     if (anchor != NULL) {
         count_flows(dependents, anchor, dependents->direct);
         ns_anchor_dependents(anchor, &direct, write_derived, dependents);
     }
-    json_close(dependents->json, ']');
+    stats_json_close(dependents->json, ']');
     if (dependents->left_out > 0)
-        json_number(dependents->json, "left_out", dependents->left_out);
-    json_number(dependents->json, "watches", direct.watches);
+        stats_json_number(dependents->json, "left_out", dependents->left_out);
+    stats_json_number(dependents->json, "watches", direct.watches);
     write_flows(dependents);
-    json_number(dependents->json, "version", anchor != NULL ? ns_anchor_version(anchor) : 0);
-    json_close(dependents->json, '}');
+    stats_json_number(dependents->json, "version", anchor != NULL ? ns_anchor_version(anchor) : 0);
+    stats_json_close(dependents->json, '}');
 }
 
 static void read_dependents(struct ns_query *query, const char *below, void *arg)
 {
-    struct json json;
+    struct stats_json json;
     struct dependents dependents = { .stats = arg, .json = &json };
 
     if (*below == '\0') {
         ns_query_answer(query, 0, "", 0);
         return;
     }
-    json_begin(&json);
+    stats_json_begin(&json);
     /* The path asked for follows /stats/dependents, and begins with '/' itself. */
     write_dependents(&dependents, ns_anchor_find(query->store, below - 1));
     ns_query_answer(query, json.full ? -E2BIG : 0, json.text, json.full ? 0 : json.size);

@@ -4,6 +4,7 @@
  *
  *   stats.c            numbers: of the daemon, the store, lcores, ports, flow definitions
  *   stats_applied.c    /stats/applied and /stats/last
+ *   stats_json.c       writing JSON
  *   stats_inquiry.c    what takes an answer of the workers, or names others: why, flows, dependents
  *
  * Thread safety: the control core only.

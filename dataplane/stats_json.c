@@ -2,13 +2,13 @@
 /*
  * Writing JSON.
  */
-#include "dataplane/json.h"
+#include "dataplane/stats_json.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-void json_begin(struct json *json)
+void stats_json_begin(struct stats_json *json)
 {
     json->size = 0;
     json->room = NS_VALUE_MAX;
@@ -16,9 +16,9 @@ void json_begin(struct json *json)
     json->text[0] = '\0';
 }
 
-static void put(struct json *json, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct stats_json *json, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static void put(struct json *json, const char *format, ...)
+static void put(struct stats_json *json, const char *format, ...)
 {
     va_list arguments;
     int size;
@@ -34,7 +34,7 @@ static void put(struct json *json, const char *format, ...)
         json->size += (size_t)size;
 }
 
-static void put_quoted(struct json *json, const char *text)
+static void put_quoted(struct stats_json *json, const char *text)
 {
     put(json, "\"");
     for (const char *c = text; *c != '\0'; c++) {
@@ -48,7 +48,7 @@ static void put_quoted(struct json *json, const char *text)
     put(json, "\"");
 }
 
-static void put_key(struct json *json, const char *key)
+static void put_key(struct stats_json *json, const char *key)
 {
     if (json->comma)
         put(json, ",");
@@ -59,37 +59,37 @@ static void put_key(struct json *json, const char *key)
     put(json, ":");
 }
 
-void json_open(struct json *json, const char *key, char bracket)
+void stats_json_open(struct stats_json *json, const char *key, char bracket)
 {
     put_key(json, key);
     put(json, "%c", bracket);
     json->comma = false;
 }
 
-void json_close(struct json *json, char bracket)
+void stats_json_close(struct stats_json *json, char bracket)
 {
     put(json, "%c", bracket);
     json->comma = true;
 }
 
-void json_text(struct json *json, const char *key, const char *text)
+void stats_json_text(struct stats_json *json, const char *key, const char *text)
 {
     put_key(json, key);
     put_quoted(json, text);
 }
 
-void json_number(struct json *json, const char *key, uint64_t number)
+void stats_json_number(struct stats_json *json, const char *key, uint64_t number)
 {
     put_key(json, key);
     put(json, "%" PRIu64, number);
 }
 
-struct json_mark json_mark(const struct json *json)
+struct stats_json_mark stats_json_mark(const struct stats_json *json)
 {
-    return (struct json_mark){ json->size, json->full, json->comma };
+    return (struct stats_json_mark){ json->size, json->full, json->comma };
 }
 
-void json_reset(struct json *json, struct json_mark mark)
+void stats_json_reset(struct stats_json *json, struct stats_json_mark mark)
 {
     json->size = mark.size;
     json->full = mark.full;
