@@ -13,9 +13,11 @@ static const char *rest_below(const char *name, const char *directory)
 {
     size_t size = strlen(directory);
 
+    if (strncmp(name, directory, size) != 0)
+        return NULL;
     if (size == 0)
         return name;
-    return strncmp(name, directory, size) == 0 && name[size] == '/' ? name + size + 1 : NULL;
+    return name[size] == '/' ? name + size + 1 : NULL;
 }
 
 static void refuse(struct ns_query *query)

@@ -154,6 +154,11 @@ void neighbours_announce(struct neighbours *neighbours, uint16_t iface_id)
 
 void neighbours_announcements_free(struct neighbours *neighbours)
 {
-    while (!LIST_EMPTY(&neighbours->announcements))
-        end(LIST_FIRST(&neighbours->announcements));
+    struct announcement *announcement, *following;
+
+    for (announcement = LIST_FIRST(&neighbours->announcements); announcement != NULL;
+         announcement = following) {
+        following = LIST_NEXT(announcement, entry);
+        end(announcement);
+    }
 }

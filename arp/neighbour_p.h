@@ -83,7 +83,7 @@ struct neighbours {
     struct neighbour_list stale; /* in the order in which they will be looked at */
     size_t stale_count;
     struct ns_timer stale_tick;
-    LIST_HEAD(, announcement) announcements;
+    LIST_HEAD(announcement_list, announcement) announcements;
     struct defence defences[DEFENDED_MAX];
     unsigned next_defence;
     unsigned short seed[3]; /* of nrand48() */

@@ -366,12 +366,14 @@ int neighbours_new(struct ns_store *store, struct ns_loop *loop, struct links_mo
 
 void neighbours_free(struct neighbours *neighbours)
 {
-    struct neighbour *neighbour;
+    struct neighbour *neighbour, *following;
 
     if (neighbours == NULL)
         return;
-    while ((neighbour = TAILQ_FIRST(&neighbours->all)) != NULL)
+    for (neighbour = TAILQ_FIRST(&neighbours->all); neighbour != NULL; neighbour = following) {
+        following = TAILQ_NEXT(neighbour, all);
         neighbour_drop(neighbour);
+    }
     ns_timer_stop(neighbours->loop, &neighbours->stale_tick);
     neighbours_announcements_free(neighbours);
     key_table_fini(&neighbours->table);

@@ -28,8 +28,11 @@ void station_path(const char *bridge, const struct rte_ether_addr *mac, char *pa
 int station_parse(const char *value, size_t size, char *port, bool *is_static)
 {
     const char *space = memchr(value, ' ', size);
-    size_t name = space == NULL ? 0 : (size_t)(space - value);
+    size_t name;
 
+    if (space == NULL)
+        return -EINVAL;
+    name = (size_t)(space - value);
     if (!judge_link_name(value, name))
         return -EINVAL;
     if (size - name == 7 && memcmp(space, " static", 7) == 0)

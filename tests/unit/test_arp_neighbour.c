@@ -451,6 +451,16 @@ static void a_stale_one_in_use_is_probed(void **state)
     assert_int_equal(commits(), before); /* nothing that others decide by has changed */
 }
 
+static void what_was_sent_before_it_became_stale_is_no_use(void **state)
+{
+    (void)state;
+    used_at = ns_loop_now(loop) / FAKE_SECOND + 1;
+    make_stale();
+    fake_loop_advance(loop, 10 * FAKE_SECOND);
+    assert_string_equal(state_of("i0", HOST), "STALE");
+    assert_int_equal(sent_count, 0);
+}
+
 static void a_probe_without_answer_fails(void **state)
 {
     (void)state;
@@ -1119,6 +1129,7 @@ int main(void)
         TEST(reachable_ages_to_stale_within_bounds),
         TEST(an_answer_keeps_it_reachable),
         TEST(a_stale_one_in_use_is_probed),
+        TEST(what_was_sent_before_it_became_stale_is_no_use),
         TEST(a_probe_without_answer_fails),
         TEST(an_answer_while_delayed_needs_no_probe),
         TEST(an_unused_stale_one_is_forgotten),
