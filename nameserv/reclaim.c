@@ -35,14 +35,18 @@ static void wait_for_request(struct ns_reclaim *reclaim, uint32_t requested)
     atomic_store_explicit(&reclaim->asleep, 0, memory_order_seq_cst);
 }
 
+/* `requested` is read before `stop` and `asked`: who changes these changes it afterwards, so a sleep on the old
+ * value ends at once. */
 static void *reclaim_main(void *arg)
 {
     struct ns_reclaim *reclaim = arg;
 
-    while (!atomic_load_explicit(&reclaim->stop, memory_order_acquire)) {
+    for (;;) {
         uint32_t requested = atomic_load_explicit(&reclaim->requested, memory_order_acquire);
         uint64_t asked = atomic_load_explicit(&reclaim->asked, memory_order_acquire);
 
+        if (atomic_load_explicit(&reclaim->stop, memory_order_acquire))
+            return NULL;
         if (asked == atomic_load_explicit(&reclaim->completed, memory_order_relaxed)) {
             wait_for_request(reclaim, requested);
             continue;
@@ -50,7 +54,6 @@ static void *reclaim_main(void *arg)
         ns_rcu_wait();
         atomic_store_explicit(&reclaim->completed, asked, memory_order_release);
     }
-    return NULL;
 }
 
 int ns_reclaim_start(struct ns_reclaim *reclaim)
