@@ -67,8 +67,10 @@ static bool take_proto(struct key_parser *parser, const char *value)
             return true;
         }
     }
-    parser->key.proto = parse_number(value, 255, &number) ? (uint8_t)number : 0;
-    return number != 0;
+    if (!parse_number(value, 255, &number) || number == 0)
+        return false;
+    parser->key.proto = (uint8_t)number;
+    return true;
 }
 
 static bool take_port(struct key_parser *parser, const char *value, rte_be16_t *port)

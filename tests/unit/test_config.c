@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The configuration file: one transaction, and mistakes by line. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "arp/links.h"
+#include "dataplane/config.h"
+
+enum { TOLD_MAX = 16 };
+
+static struct ns_store *store;
+static struct links_mount *mount;
+static unsigned told_lines[TOLD_MAX], told;
+static char told_texts[TOLD_MAX][512];
+
+static int set_up(void **state)
+{
+    const struct ns_store_options options = { .lcores = 0 };
+
+    (void)state;
+    told = 0;
+    assert_int_equal(ns_store_new(&options, &store), 0);
+    assert_int_equal(links_new(store, &mount), 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    ns_store_free(store);
+    links_free(mount);
+    return 0;
+}
+
+static void tell(const char *file, unsigned line, const char *text)
+{
+    assert_non_null(file);
+    assert_true(told < TOLD_MAX);
+    told_lines[told] = line;
+    snprintf(told_texts[told++], sizeof(told_texts[0]), "%s", text);
+}
+
+/* Read a text as a configuration file. */
+static int read_text(const char *text, enum config_purpose purpose, unsigned *commands)
+{
+    char path[] = "/tmp/kedge-test-config-XXXXXX";
+    int fd = mkstemp(path), error;
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    error = config_read(store, path, purpose, tell, commands);
+    unlink(path);
+    return error;
+}
+
+static bool exists(const char *path)
+{
+    return ns_tree_lookup(ns_store_version(store)->root, path, strlen(path)) != NULL;
+}
+
+static void commits_all_at_once(void **state)
+{
+    uint64_t before = ns_store_version(store)->number;
+    unsigned commands;
+
+    (void)state;
+    assert_int_equal(read_text("# ports\n\nport add p0 devargs net_null0\nname set /tool/x \"a b\" # x\n"
+                               "iface add i0 on port p0 address 10.0.0.1/24", CONFIG_COMMIT, &commands), 0);
+    assert_int_equal(commands, 3);
+    assert_int_equal(told, 0);
+    assert_int_equal(ns_store_version(store)->number, before + 1);
+    assert_true(exists("/port/p0/devargs"));
+    assert_true(exists("/iface/i0/address/10.0.0.1"));
+    assert_true(exists("/tool/x"));
+}
+
+static void check_commits_nothing(void **state)
+{
+    uint64_t before = ns_store_version(store)->number;
+    unsigned commands;
+
+    (void)state;
+    assert_int_equal(read_text("port add p0 devargs net_null0\n", CONFIG_CHECK, &commands), 0);
+    assert_int_equal(commands, 1);
+    assert_int_equal(ns_store_version(store)->number, before);
+    assert_false(exists("/port/p0"));
+}
+
+/* Words that are wrong and values that are refused, by line, in order; and nothing is committed. */
+static void every_mistake_with_its_line(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    assert_true(read_text("port add p0 devargs net_null0\n"
+                          "iface add i0 on port p0 address 10.0.0.300/24\n"
+                          "nonsense\n"
+                          "port add p1 devargs net_null1 mtu 5\n"
+                          "port add \"p2\n"
+                          "iface add i1 on nothing p0\n", CONFIG_COMMIT, &commands) < 0);
+    assert_int_equal(told, 5);
+    for (unsigned i = 0; i < told; i++)
+        assert_int_equal(told_lines[i], i + 2);
+    assert_non_null(strstr(told_texts[0], "10.0.0.5"));
+    assert_false(exists("/port/p0"));
+}
+
+/* The last line that writes a name is the one that is wrong about it. */
+static void last_line_counts(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    assert_int_equal(read_text("port add p0 devargs net_null0 mtu 1500\n\nport set p0 mtu 3\n", CONFIG_CHECK,
+                               &commands), -EINVAL);
+    assert_int_equal(told, 1);
+    assert_int_equal(told_lines[0], 3);
+}
+
+static void stack_names_are_refused(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    assert_true(read_text("port add p0 devargs net_null0\nname set /port/p0/id 3\n", CONFIG_COMMIT, &commands) < 0);
+    assert_int_equal(told, 1);
+    assert_int_equal(told_lines[0], 2);
+}
+
+static void no_such_file(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    assert_int_equal(config_read(store, "/nonexistent/file", CONFIG_CHECK, tell, &commands), -ENOENT);
+    assert_int_equal(told, 1);
+    assert_int_equal(told_lines[0], 0);
+}
+
+static void empty_file(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    assert_int_equal(read_text("", CONFIG_COMMIT, &commands), 0);
+    assert_int_equal(commands, 0);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(commits_all_at_once), CASE(check_commits_nothing),   CASE(every_mistake_with_its_line),
+        CASE(last_line_counts),    CASE(stack_names_are_refused), CASE(no_such_file),
+        CASE(empty_file),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
