@@ -20,16 +20,11 @@
 enum { INDEX_BUCKETS = 1 << 17 }; /* 2 MiB; chains of 8 at a million anchors */
 
 static const char *const kind_names[ADJACENCY_KINDS] = {
-    [ADJACENCY_FORWARD] = "forward",
-    [ADJACENCY_FLOOD] = "flood",
-    [ADJACENCY_BRIDGED] = "bridged",
-    [ADJACENCY_BRIDGE_FLOOD] = "bridge-flood",
-    [ADJACENCY_HOLD] = "hold",
-    [ADJACENCY_UNREACHABLE] = "unreachable",
-    [ADJACENCY_NO_ROUTE] = "no-route",
-    [ADJACENCY_BLACKHOLE] = "blackhole",
-    [ADJACENCY_DENIED] = "denied",
-    [ADJACENCY_LOCAL] = "local",
+    [ADJACENCY_FORWARD] = "forward",   [ADJACENCY_FLOOD] = "flood",
+    [ADJACENCY_BRIDGED] = "bridged",   [ADJACENCY_BRIDGE_FLOOD] = "bridge-flood",
+    [ADJACENCY_HOLD] = "hold",         [ADJACENCY_UNREACHABLE] = "unreachable",
+    [ADJACENCY_NO_ROUTE] = "no-route", [ADJACENCY_BLACKHOLE] = "blackhole",
+    [ADJACENCY_DENIED] = "denied",     [ADJACENCY_LOCAL] = "local",
 };
 
 const char *adjacency_kind_name(enum adjacency_kind kind)
@@ -75,8 +70,8 @@ struct ns_anchor *adjacency_find(struct adjacencies *adjacencies, uint16_t vrf, 
     return find(adjacencies, &key);
 }
 
-struct ns_anchor *adjacency_find_route(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t prefix,
-                                       uint8_t length)
+struct ns_anchor *adjacency_find_route(struct adjacencies *adjacencies, uint16_t vrf,
+                                       rte_be32_t prefix, uint8_t length)
 {
     const union adjacency_key key = {
         .kind = KEY_ROUTE, .length = length, .scope = vrf, .address = prefix};
@@ -195,8 +190,9 @@ static void anchor_init(struct ns_anchor *anchor, void *arg)
     self->key = wanted->key;
 }
 
-static int anchor_get(struct adjacencies *adjacencies, const char *path, const struct ns_anchor_ops *ops,
-                      const union adjacency_key *key, struct ns_anchor **anchor)
+static int anchor_get(struct adjacencies *adjacencies, const char *path,
+                      const struct ns_anchor_ops *ops, const union adjacency_key *key,
+                      struct ns_anchor **anchor)
 {
     struct wanted wanted = {adjacencies, *key};
 
@@ -213,8 +209,8 @@ static int get_next_hop(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_
     return anchor_get(adjacencies, path, &next_hop_ops, &key, anchor);
 }
 
-static int get_route(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t prefix, uint8_t length,
-                     struct ns_anchor **anchor)
+static int get_route(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t prefix,
+                     uint8_t length, struct ns_anchor **anchor)
 {
     const union adjacency_key key = {
         .kind = KEY_ROUTE, .length = length, .scope = vrf, .address = prefix};
@@ -224,8 +220,8 @@ static int get_route(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t p
     return anchor_get(adjacencies, path, &route_ops, &key, anchor);
 }
 
-static int get_station(struct adjacencies *adjacencies, uint16_t bridge_id, const struct rte_ether_addr *mac,
-                       struct ns_anchor **anchor)
+static int get_station(struct adjacencies *adjacencies, uint16_t bridge_id,
+                       const struct rte_ether_addr *mac, struct ns_anchor **anchor)
 {
     const struct flow_sources *sources = &adjacencies->sources;
     const struct links *links = links_of(ns_store_version(sources->store), sources->links_slot);
@@ -241,7 +237,8 @@ static int get_station(struct adjacencies *adjacencies, uint16_t bridge_id, cons
 
 /* Prefix first: notices are taken last in, first out, but who is told of the next hop may bind at once,
  * and then must find both. */
-static int supply_routed(struct adjacencies *adjacencies, const struct flow_missing *missing, unsigned lcore)
+static int supply_routed(struct adjacencies *adjacencies, const struct flow_missing *missing,
+                         unsigned lcore)
 {
     struct ns_anchor *anchor;
     int rc = 0;
@@ -259,7 +256,8 @@ static int supply_routed(struct adjacencies *adjacencies, const struct flow_miss
     return rc;
 }
 
-int adjacencies_supply(struct adjacencies *adjacencies, const struct flow_missing *missing, unsigned lcore)
+int adjacencies_supply(struct adjacencies *adjacencies, const struct flow_missing *missing,
+                       unsigned lcore)
 {
     struct ns_anchor *station;
     int rc;

@@ -56,9 +56,10 @@ int adjacencies_supply(struct adjacencies *adjacencies, const struct flow_missin
                        unsigned lcore);
 
 /* ---- any reader, inside a read section; wait-free; NULL if there is none ---- */
-struct ns_anchor *adjacency_find(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t next_hop);
-struct ns_anchor *adjacency_find_route(struct adjacencies *adjacencies, uint16_t vrf, rte_be32_t prefix,
-                                       uint8_t length);
+struct ns_anchor *adjacency_find(struct adjacencies *adjacencies, uint16_t vrf,
+                                 rte_be32_t next_hop);
+struct ns_anchor *adjacency_find_route(struct adjacencies *adjacencies, uint16_t vrf,
+                                       rte_be32_t prefix, uint8_t length);
 struct ns_anchor *adjacency_find_station(struct adjacencies *adjacencies, uint16_t bridge,
                                          const struct rte_ether_addr *mac);
 
@@ -67,9 +68,9 @@ struct ns_anchor *adjacency_find_station(struct adjacencies *adjacencies, uint16
 struct ns_anchor *adjacency_fixed(struct adjacencies *adjacencies, enum adjacency_kind kind);
 
 /* Which is it? For the lcore that takes a notice. */
-bool adjacency_is(const struct ns_anchor *anchor);         /* has a struct adjacency as record */
+bool adjacency_is(const struct ns_anchor *anchor);          /* has a struct adjacency as record */
 bool adjacency_is_next_hop(const struct ns_anchor *anchor); /* one of /adjacency/VRF/ADDR */
-bool adjacency_is_route(const struct ns_anchor *anchor);   /* one of /route/ADDR/LEN */
+bool adjacency_is_route(const struct ns_anchor *anchor);    /* one of /route/ADDR/LEN */
 rte_be32_t adjacency_next_hop(const struct ns_anchor *anchor, uint16_t *vrf);
 
 /* What an lcore needs to compute a decision. */

@@ -52,7 +52,8 @@ static const struct link_port *station_port(struct chain *chain, const struct li
     const struct link_port *port;
     bool is_static;
 
-    if (entry == NULL || station_parse(ns_entry_value(entry), entry->value_size, name, &is_static) != 0)
+    if (entry == NULL ||
+        station_parse(ns_entry_value(entry), entry->value_size, name, &is_static) != 0)
         return NULL;
     depend_on_link(chain, "port", name);
     port = links_port(chain->links, name);
@@ -67,7 +68,8 @@ static bool port_usable(const struct link_port *port)
     return port->up && port->id != LINK_NO_ID && port->lcore != LINK_NO_ID;
 }
 
-static void out_of_port(struct adjacency *record, enum adjacency_kind kind, const struct link_port *port)
+static void out_of_port(struct adjacency *record, enum adjacency_kind kind,
+                        const struct link_port *port)
 {
     record->kind = kind;
     record->port = port->id;
@@ -88,8 +90,8 @@ static void write_header(struct adjacency *record, const struct rte_ether_addr *
     record->header_size = RTE_ETHER_HDR_LEN;
 }
 
-static void through_port(struct chain *chain, const struct link_port *port, const struct link_iface *iface,
-                         const struct rte_ether_addr *mac)
+static void through_port(struct chain *chain, const struct link_port *port,
+                         const struct link_iface *iface, const struct rte_ether_addr *mac)
 {
     if (!port_usable(port)) {
         chain->record->kind = ADJACENCY_HOLD;
@@ -152,7 +154,8 @@ static void resolve(struct chain *chain, uint16_t iface_id, rte_be32_t address)
         return;
     neighbour_path(iface->name, address, path, sizeof(path));
     entry = ns_compile_read(chain->compile, path);
-    if (entry == NULL || neighbour_parse(ns_entry_value(entry), entry->value_size, &mac, &kind) != 0)
+    if (entry == NULL ||
+        neighbour_parse(ns_entry_value(entry), entry->value_size, &mac, &kind) != 0)
         chain->record->kind = ADJACENCY_HOLD;
     else if (kind != NEIGHBOUR_VALUE_FAILED)
         through_iface(chain, iface, &mac);
@@ -165,7 +168,8 @@ static const struct route *look_up(struct chain *chain, uint16_t vrf, rte_be32_t
         route_lookup(route_table_of(version, chain->owner->sources.routes_slot), vrf, address);
     char path[32];
 
-    route_path(route == NULL ? 0 : route->prefix, route == NULL ? 0 : route->length, path, sizeof(path));
+    route_path(route == NULL ? 0 : route->prefix, route == NULL ? 0 : route->length, path,
+               sizeof(path));
     ns_compile_depend(chain->compile, path);
     return route;
 }
@@ -187,7 +191,8 @@ static void follow(struct chain *chain, uint16_t vrf, rte_be32_t address)
             return;
         }
         if (route->kind != ROUTE_VIA) {
-            chain->record->kind = route->kind == ROUTE_LOCAL ? ADJACENCY_LOCAL : ADJACENCY_BLACKHOLE;
+            chain->record->kind =
+                route->kind == ROUTE_LOCAL ? ADJACENCY_LOCAL : ADJACENCY_BLACKHOLE;
             return;
         }
         address = route->via;
@@ -229,8 +234,9 @@ int adjacency_compile_station(struct ns_anchor *anchor, struct ns_compile *compi
     chain.record->kind = ADJACENCY_BLACKHOLE;
     if (bridge == NULL)
         return 0;
-    port = station_port(&chain, bridge,
-                        ns_tree_lookup(ns_compile_version(compile)->root, anchor->path, anchor->path_size));
+    port = station_port(
+        &chain, bridge,
+        ns_tree_lookup(ns_compile_version(compile)->root, anchor->path, anchor->path_size));
     if (port == NULL)
         chain.record->kind = ADJACENCY_BRIDGE_FLOOD;
     else if (port_usable(port))
@@ -252,6 +258,8 @@ bool adjacency_same(const void *a, const void *b)
 {
     size_t start = sizeof(uint64_t);
 
-    static_assert(offsetof(struct adjacency, version) == 0, "all that follows the version is compared");
-    return memcmp((const char *)a + start, (const char *)b + start, sizeof(struct adjacency) - start) == 0;
+    static_assert(offsetof(struct adjacency, version) == 0,
+                  "all that follows the version is compared");
+    return memcmp((const char *)a + start, (const char *)b + start,
+                  sizeof(struct adjacency) - start) == 0;
 }

@@ -17,9 +17,9 @@ union adjacency_key {
     struct {
         uint8_t kind; /* enum adjacency_key_kind */
         uint8_t length;
-        uint16_t scope;             /* VRF; of a station, the id of its bridge */
-        rte_be32_t address;         /* next hop or prefix; of a fixed adjacency, its kind */
-        struct rte_ether_addr mac;  /* of a station */
+        uint16_t scope;            /* VRF; of a station, the id of its bridge */
+        rte_be32_t address;        /* next hop or prefix; of a fixed adjacency, its kind */
+        struct rte_ether_addr mac; /* of a station */
         uint16_t zero;
     };
     uint64_t word[2];

@@ -17,7 +17,7 @@ struct target {
     const struct definition *definition;
     bool by_route; /* prefix and length say by which, and 0.0.0.0/0 if there was none */
     bool fixed;
-    uint8_t kind;  /* of the fixed adjacency */
+    uint8_t kind; /* of the fixed adjacency */
     uint8_t length;
     uint16_t vrf;
     rte_be32_t prefix;
@@ -74,9 +74,10 @@ static struct target target_of(const struct flow_sources *sources, const struct 
     else if (target.definition != NULL && target.definition->action == DEFINITION_VIA)
         target.next_hop = target.definition->via;
     else
-        target_by_route(&target,
-                        route_lookup(route_table_of(version, sources->routes_slot), target.vrf, key->dst),
-                        key->dst);
+        target_by_route(
+            &target,
+            route_lookup(route_table_of(version, sources->routes_slot), target.vrf, key->dst),
+            key->dst);
     return target;
 }
 
@@ -92,15 +93,16 @@ bool flow_next_hop(const struct flow_sources *sources, const union flow_key *key
 
 /* ---- from where it goes to anchors ---- */
 
-static enum flow_turn decide_routed(const struct flow_sources *sources, const struct ns_version *version,
-                                    const union flow_key *key, struct decision *decision,
-                                    struct flow_missing *missing)
+static enum flow_turn decide_routed(const struct flow_sources *sources,
+                                    const struct ns_version *version, const union flow_key *key,
+                                    struct decision *decision, struct flow_missing *missing)
 {
     struct target target = target_of(sources, version, key);
     struct ns_anchor *route = NULL;
 
     if (target.by_route)
-        route = adjacency_find_route(sources->adjacencies, target.vrf, target.prefix, target.length);
+        route =
+            adjacency_find_route(sources->adjacencies, target.vrf, target.prefix, target.length);
     *decision = (struct decision){
         .version = version->number,
         .fixed = target.fixed,
@@ -120,12 +122,13 @@ static enum flow_turn decide_routed(const struct flow_sources *sources, const st
         .length = target.length,
         .no_prefix = !target.by_route,
     };
-    return decision->adjacency == NULL || (target.by_route && route == NULL) ? FLOW_MISSING : FLOW_BOUND;
+    return decision->adjacency == NULL || (target.by_route && route == NULL) ? FLOW_MISSING
+                                                                             : FLOW_BOUND;
 }
 
-static enum flow_turn decide_bridged(const struct flow_sources *sources, const struct ns_version *version,
-                                     const union flow_key *key, struct decision *decision,
-                                     struct flow_missing *missing)
+static enum flow_turn decide_bridged(const struct flow_sources *sources,
+                                     const struct ns_version *version, const union flow_key *key,
+                                     struct decision *decision, struct flow_missing *missing)
 {
     *decision = (struct decision){
         .version = version->number,
@@ -288,7 +291,8 @@ bool flow_is_stale(const struct flow_table *table, uint32_t index)
     const struct binding *binding = &private->bindings[index];
 
     for (int role = 0; role < DEPENDENCIES; role++)
-        if (binding->hold[role] != 0 && private->holds[binding->hold[role]].stamp > binding->version)
+        if (binding->hold[role] != 0 &&
+            private->holds[binding->hold[role]].stamp > binding->version)
             return true;
     return false;
 }
@@ -304,7 +308,8 @@ static bool same_missing(const struct flow_missing *a, const struct flow_missing
 {
     return a->kind == b->kind && a->vrf == b->vrf && a->no_prefix == b->no_prefix &&
            a->prefix == b->prefix && a->length == b->length && a->no_next_hop == b->no_next_hop &&
-           a->next_hop == b->next_hop && a->bridge == b->bridge && rte_is_same_ether_addr(&a->mac, &b->mac);
+           a->next_hop == b->next_hop && a->bridge == b->bridge &&
+           rte_is_same_ether_addr(&a->mac, &b->mac);
 }
 
 void flow_ask(struct flow_table *table, const struct flow_missing *missing)
@@ -315,8 +320,8 @@ void flow_ask(struct flow_table *table, const struct flow_missing *missing)
     if (asked->valid && asked->second == table->now && same_missing(&asked->what, missing))
         return;
     *asked = (struct asked){.what = *missing, .second = table->now};
-    asked->valid = private->options.missing != NULL &&
-                   private->options.missing(private->options.arg, missing);
+    asked->valid =
+        private->options.missing != NULL && private->options.missing(private->options.arg, missing);
 }
 
 void flow_refresh(struct flow_table *table, struct flow *flow)

@@ -37,7 +37,8 @@ uint32_t hold_take(struct flow_table *table, struct ns_anchor *anchor, uint8_t r
     hold = &private->holds[index];
     private->free_hold = hold->next;
     ns_anchor_register(anchor, private->options.lcore);
-    *hold = (struct hold){.anchor = anchor, .role = role, .empty_since = table->now, .used = table->now};
+    *hold = (struct hold){
+        .anchor = anchor, .role = role, .empty_since = table->now, .used = table->now};
     hold->stamp = current_stamp(anchor, role);
     table->counts[index] = (struct flow_count){0, 0};
     atomic_store_explicit(hold_word(table, anchor), index, memory_order_relaxed);
@@ -91,7 +92,8 @@ static void array_add(struct flow_table_private *private, struct hold *hold, uin
  * moves to where the walk still comes by; only a walk that stood on the last itself has to step down. */
 static void array_remove(struct flow_table_private *private, struct hold *hold, uint32_t place)
 {
-    uint32_t last = hold->last, moved = private->chunks[last], before = place_before(private->chunks, last);
+    uint32_t last = hold->last, moved = private->chunks[last],
+             before = place_before(private->chunks, last);
 
     private->chunks[place] = moved;
     private->bindings[moved].place[hold->role] = place;

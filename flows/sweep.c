@@ -28,7 +28,8 @@ void sweep_second(struct flow_table *table, uint32_t now)
 
     private->sweep_due = RTE_MIN(private->sweep_due + due, total);
     private->sweep_slice = private->sweep_due / (private->polls + 1) + 1;
-    private->sweep_slice = RTE_MAX(RTE_MIN(private->sweep_slice, (uint32_t)SWEEP_MAX), (uint32_t)SWEEP_MIN);
+    private->sweep_slice =
+        RTE_MAX(RTE_MIN(private->sweep_slice, (uint32_t)SWEEP_MAX), (uint32_t)SWEEP_MIN);
     private->polls = 0;
 }
 
@@ -51,10 +52,11 @@ static void sweep_flow(struct flow_table *table, uint32_t index)
 }
 
 /* A definition's hold has its counters, and stays while there is such a definition. */
-static bool definition_exists(const struct flow_table_private *private, const struct ns_anchor *anchor)
+static bool definition_exists(const struct flow_table_private *private,
+                              const struct ns_anchor *anchor)
 {
-    const struct classifier *classifier = classifier_of(ns_store_version(private->sources.store),
-                                                        private->sources.definitions_slot);
+    const struct classifier *classifier =
+        classifier_of(ns_store_version(private->sources.store), private->sources.definitions_slot);
 
     for (size_t i = 0; i < classifier_count(classifier); i++)
         if (classifier_get(classifier, i)->anchor == anchor)

@@ -25,7 +25,8 @@ enum {
 /* A reservation is cut so that it begins at a huge page. */
 static void *map_aligned(size_t size)
 {
-    char *start = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *start =
+        mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     size_t skip;
 
     if (start == MAP_FAILED)
@@ -65,7 +66,8 @@ static void *cut(char *memory, size_t *used, size_t count, size_t size)
 
 static uint32_t chunk_count(const struct flow_table_private *private)
 {
-    return private->flow_limit / CHUNK_FLOWS * DEPENDENCIES + DEPENDENCIES + private->hold_count + 1;
+    return private->flow_limit / CHUNK_FLOWS * DEPENDENCIES + DEPENDENCIES + private->hold_count +
+           1;
 }
 
 static size_t cut_arrays(struct flow_table *table, char *memory)
@@ -84,24 +86,25 @@ static size_t cut_arrays(struct flow_table *table, char *memory)
 static void fill_free_lists(struct flow_table_private *private)
 {
     for (uint32_t i = 1; i + 1 < private->hold_count; i++)
-        private->holds[i].next = i + 1;
+    private->holds[i].next = i + 1;
     for (uint32_t i = 1; i + 1 < chunk_count(private); i++)
-        private->chunks[i * CHUNK] = (i + 1) * CHUNK;
+    private->chunks[i * CHUNK] = (i + 1) * CHUNK;
     private->free_hold = 1;
     private->free_chunk = CHUNK;
 }
 
 /* ---- life ---- */
 
-static void set_options(struct flow_table_private *private, const struct flow_table_options *options)
+static void set_options(struct flow_table_private *private,
+                        const struct flow_table_options *options)
 {
     private->options = *options;
     if (options->idle_seconds == 0)
-        private->options.idle_seconds = DEFAULT_IDLE_SECONDS;
+    private->options.idle_seconds = DEFAULT_IDLE_SECONDS;
     if (options->slice == 0)
-        private->options.slice = DEFAULT_SLICE;
+    private->options.slice = DEFAULT_SLICE;
     if (options->budget == 0)
-        private->options.budget = DEFAULT_BUDGET;
+    private->options.budget = DEFAULT_BUDGET;
     private->flow_limit = options->flows;
     private->hold_count = (options->holds == 0 ? options->flows / 4 + 1024 : options->holds) + 1;
     private->slots = rte_align32pow2(options->flows * 2);
@@ -271,8 +274,8 @@ uint32_t flow_table_used(const struct flow_table *table, const struct ns_anchor 
     return index == 0 ? 0 : read_shared(table->private->holds[index].used);
 }
 
-void flow_table_counted(const struct flow_table *table, const struct ns_anchor *anchor, uint64_t *packets,
-                        uint64_t *bytes)
+void flow_table_counted(const struct flow_table *table, const struct ns_anchor *anchor,
+                        uint64_t *packets, uint64_t *bytes)
 {
     uint32_t index = hold_find(table, anchor);
 
@@ -280,8 +283,8 @@ void flow_table_counted(const struct flow_table *table, const struct ns_anchor *
     *bytes = index == 0 ? 0 : read_shared(table->counts[index].bytes);
 }
 
-static void origin_name(const struct flow_table_private *private, uint32_t hold, char *name, size_t size,
-                        uint64_t *version)
+static void origin_name(const struct flow_table_private *private, uint32_t hold, char *name,
+                        size_t size, uint64_t *version)
 {
     const struct ns_anchor *anchor = private->holds[hold].anchor;
 
@@ -289,7 +292,8 @@ static void origin_name(const struct flow_table_private *private, uint32_t hold,
     snprintf(name, size, "%s", hold == 0 ? "" : anchor->path);
 }
 
-bool flow_origin(const struct flow_table *table, const union flow_key *key, struct flow_origin *origin)
+bool flow_origin(const struct flow_table *table, const union flow_key *key,
+                 struct flow_origin *origin)
 {
     const struct flow_table_private *private = table->private;
     const struct flow *flow = flow_find(table, key, flow_hash(key));
@@ -310,8 +314,8 @@ bool flow_origin(const struct flow_table *table, const union flow_key *key, stru
     snprintf(origin->adjacency, sizeof(origin->adjacency), "%s", flow->adjacency->path);
     origin_name(private, binding->hold[BY_ROUTE], origin->route, sizeof(origin->route),
                 &origin->route_version);
-    origin_name(private, binding->hold[BY_DEFINITION], origin->definition, sizeof(origin->definition),
-                &origin->definition_version);
+    origin_name(private, binding->hold[BY_DEFINITION], origin->definition,
+                sizeof(origin->definition), &origin->definition_version);
     return true;
 }
 

@@ -63,7 +63,8 @@ struct flow {
     uint32_t used;       /* second of the last packet, as given to the table */
     uint32_t definition; /* index of the definition's hold, to count there; 0: none */
     uint32_t hold;       /* index of the adjacency's hold; 0: it is one of the fixed adjacencies */
-    uint16_t reach;      /* of the slot, not of the flow: the flows whose hash is this slot's index lie here
+    uint16_t
+        reach; /* of the slot, not of the flow: the flows whose hash is this slot's index lie here
                             and in this many slots behind */
 } __rte_aligned(64);
 static_assert(sizeof(struct flow) == 64, "a flow is one cache line");
@@ -74,9 +75,9 @@ struct flow_count {
 };
 
 struct flow_table_options {
-    unsigned lcore;        /* index of the worker, which is that of its subscriber and mask bit */
-    uint32_t flows;        /* capacity; slots are the next power of two of twice as many */
-    uint32_t holds;        /* anchors that flows of this lcore may be bound to; 0: flows / 4 + 1024 */
+    unsigned lcore; /* index of the worker, which is that of its subscriber and mask bit */
+    uint32_t flows; /* capacity; slots are the next power of two of twice as many */
+    uint32_t holds; /* anchors that flows of this lcore may be bound to; 0: flows / 4 + 1024 */
     uint32_t idle_seconds; /* a flow unused for so long is forgotten; 0 = 60 */
     uint32_t slice;        /* notices taken and flows told in one poll; 0 = 64 */
     uint32_t budget;       /* slow turns of stale flows in one burst; 0 = 8 */
@@ -94,17 +95,17 @@ struct flow_table_options {
 };
 
 struct flow_table_counters {
-    uint64_t flows;            /* live now */
-    uint64_t holds;            /* anchors depended on now */
-    uint64_t bound;            /* slow turns of new flows */
-    uint64_t rebound;          /* slow turns that changed a binding */
-    uint64_t looked_again;     /* slow turns that found it unchanged */
-    uint64_t moved;            /* flows whose adjacency's record was replaced under them */
-    uint64_t told;             /* flows told by walks */
+    uint64_t flows;               /* live now */
+    uint64_t holds;               /* anchors depended on now */
+    uint64_t bound;               /* slow turns of new flows */
+    uint64_t rebound;             /* slow turns that changed a binding */
+    uint64_t looked_again;        /* slow turns that found it unchanged */
+    uint64_t moved;               /* flows whose adjacency's record was replaced under them */
+    uint64_t told;                /* flows told by walks */
     uint64_t missing, full, idle; /* no anchor yet; no room for a flow; forgotten because unused */
-    uint64_t forgotten;        /* bound flows whose new binding could not be made in time */
-    uint64_t holds_full;       /* no room for a hold */
-    uint64_t overtaken;        /* slow turns that a change overtook */
+    uint64_t forgotten;           /* bound flows whose new binding could not be made in time */
+    uint64_t holds_full;          /* no room for a hold */
+    uint64_t overtaken;           /* slow turns that a change overtook */
     uint64_t notices;
 };
 
@@ -112,7 +113,7 @@ struct flow_table {
     struct flow *flows; /* 1 << bits slots */
     uint32_t mask;
     uint32_t epoch;
-    uint32_t now;       /* second, as last given to flow_table_poll() */
+    uint32_t now; /* second, as last given to flow_table_poll() */
     uint32_t budget_left;
     struct flow_count *counts; /* by index of a definition's hold */
     struct flow_table_private *private;
@@ -152,7 +153,8 @@ static inline bool flow_is_live(const struct flow *flow)
 }
 
 /* The flow with this key, or NULL. */
-static inline struct flow *flow_find(const struct flow_table *table, const union flow_key *key, uint32_t hash)
+static inline struct flow *flow_find(const struct flow_table *table, const union flow_key *key,
+                                     uint32_t hash)
 {
     uint32_t slot = hash & table->mask, left = table->flows[slot].reach;
 
@@ -188,7 +190,8 @@ static inline void flow_count_add(struct flow_count *count, uint32_t bytes)
 }
 
 /* What a packet does on the fast path. */
-static inline const struct adjacency *flow_use(struct flow_table *table, struct flow *flow, uint32_t bytes)
+static inline const struct adjacency *flow_use(struct flow_table *table, struct flow *flow,
+                                               uint32_t bytes)
 {
     if (unlikely(flow->epoch != table->epoch))
         flow_refresh(table, flow);
@@ -206,7 +209,8 @@ void flow_table_clear(struct flow_table *table);
 
 /* Where a routed packet with this key would go next, from scratch on the newest version: the address of
  * the adjacency. For held packets and checks. Returns false if it goes to a fixed adjacency. */
-bool flow_next_hop(const struct flow_sources *sources, const union flow_key *key, uint16_t *vrf, rte_be32_t *next_hop);
+bool flow_next_hop(const struct flow_sources *sources, const union flow_key *key, uint16_t *vrf,
+                   rte_be32_t *next_hop);
 
 /* ---- reading, by the control core as well ---- */
 void flow_table_counters(const struct flow_table *table, struct flow_table_counters *out);
@@ -215,20 +219,22 @@ void flow_table_counters(const struct flow_table *table, struct flow_table_count
  * sweep at least every two seconds), and what a definition's flows have counted. 0 if none. */
 uint32_t flow_table_bound(const struct flow_table *table, const struct ns_anchor *anchor);
 uint32_t flow_table_used(const struct flow_table *table, const struct ns_anchor *anchor);
-void flow_table_counted(const struct flow_table *table, const struct ns_anchor *anchor, uint64_t *packets, uint64_t *bytes);
+void flow_table_counted(const struct flow_table *table, const struct ns_anchor *anchor,
+                        uint64_t *packets, uint64_t *bytes);
 
 /* ---- on the lcore: what a flow's decision came from ---- */
 struct flow_origin {
     union flow_key key;
     uint64_t packets, bytes;
     uint32_t used;
-    uint64_t bound_version;       /* of the tree that the binding was computed from */
+    uint64_t bound_version; /* of the tree that the binding was computed from */
     char adjacency[64], route[32], definition[72]; /* names; "" if none */
     uint64_t adjacency_version, route_version, definition_version;
-    struct adjacency record;      /* as it is now */
+    struct adjacency record; /* as it is now */
 };
 /* false: no such flow. */
-bool flow_origin(const struct flow_table *table, const union flow_key *key, struct flow_origin *origin);
+bool flow_origin(const struct flow_table *table, const union flow_key *key,
+                 struct flow_origin *origin);
 
 /* Go through the live flows, `cursor` starting at 0; false at the end. */
 bool flow_table_next(const struct flow_table *table, uint32_t *cursor, const struct flow **flow);

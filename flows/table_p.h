@@ -12,9 +12,9 @@
 
 #include "flows/table.h"
 
-#define read_shared(variable) __atomic_load_n(&(variable), __ATOMIC_RELAXED)
+#define read_shared(variable)         __atomic_load_n(&(variable), __ATOMIC_RELAXED)
 #define write_shared(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELAXED)
-#define bump(variable) write_shared(variable, (variable) + 1)
+#define bump(variable)                write_shared(variable, (variable) + 1)
 
 /* What a flow depends on besides its adjacency, and is told about. */
 enum dependency { BY_ROUTE, BY_DEFINITION, BY_ALL, DEPENDENCIES };
@@ -33,20 +33,21 @@ enum hold_walk { WALK_NONE, WALK_WAITING, WALK_RUNNING };
 /* This lcore's share of an anchor. Index 0 is not used. */
 struct hold {
     struct ns_anchor *anchor; /* NULL: free */
-    uint64_t stamp;           /* newest change of the anchor that this lcore knows of: a flow whose binding
+    uint64_t stamp;  /* newest change of the anchor that this lcore knows of: a flow whose binding
                                  is older looks again. Of an adjacency, the version of its record */
-    uint32_t flows;           /* bound through it; read by others */
-    uint32_t used;            /* second in which one of them was last used; read by others */
-    uint32_t last;            /* place of the array's last element; 0: empty */
-    uint32_t cursor;          /* place that the walk looks at next; 0: the round is over */
-    uint32_t next;            /* in a list of walks, or of free holds */
-    uint32_t empty_since;     /* second in which the last flow left */
-    uint32_t missing_since;   /* second in which a walk first met a flow whose new binding needs something
+    uint32_t flows;  /* bound through it; read by others */
+    uint32_t used;   /* second in which one of them was last used; read by others */
+    uint32_t last;   /* place of the array's last element; 0: empty */
+    uint32_t cursor; /* place that the walk looks at next; 0: the round is over */
+    uint32_t next;   /* in a list of walks, or of free holds */
+    uint32_t empty_since; /* second in which the last flow left */
+    uint32_t
+        missing_since; /* second in which a walk first met a flow whose new binding needs something
                                  that is not there yet; 0: none */
     uint8_t role;
-    uint8_t walk;             /* enum hold_walk */
-    bool again;               /* the stamp moved in the middle of a round */
-    bool waits;               /* a flow was met in this round that waits for what is missing */
+    uint8_t walk; /* enum hold_walk */
+    bool again;   /* the stamp moved in the middle of a round */
+    bool waits;   /* a flow was met in this round that waits for what is missing */
 } __rte_aligned(64);
 static_assert(sizeof(struct hold) == 64, "a hold is one cache line");
 
@@ -80,18 +81,18 @@ struct flow_table_private {
     size_t memory_size;
 
     /* notices and walks */
-    struct ns_notice *notices;  /* taken, not looked at yet */
-    uint64_t taking;            /* `notified` as read before these were taken */
-    uint64_t taken;             /* all notices up to this commit have been looked at */
-    uint64_t batch_target;      /* applied when the batch is over */
+    struct ns_notice *notices; /* taken, not looked at yet */
+    uint64_t taking;           /* `notified` as read before these were taken */
+    uint64_t taken;            /* all notices up to this commit have been looked at */
+    uint64_t batch_target;     /* applied when the batch is over */
     struct walk_list batch, next_batch;
     struct asked asked[ASKED];
 
     /* the sweep: see sweep.c */
-    uint32_t sweep_next;        /* slot, or slots + hold */
-    uint32_t sweep_due;         /* how many are to be looked at in this second */
-    uint32_t sweep_slice;       /* of those, in one poll */
-    uint32_t polls;             /* in this second */
+    uint32_t sweep_next;  /* slot, or slots + hold */
+    uint32_t sweep_due;   /* how many are to be looked at in this second */
+    uint32_t sweep_slice; /* of those, in one poll */
+    uint32_t polls;       /* in this second */
 
     struct flow_table_counters counters;
 };
@@ -125,7 +126,7 @@ static inline uint32_t place_before(const uint32_t *chunks, uint32_t place)
 struct decision {
     uint64_t version;
     struct ns_anchor *adjacency;
-    bool fixed; /* the adjacency never changes: nothing to depend on */
+    bool fixed;                              /* the adjacency never changes: nothing to depend on */
     struct ns_anchor *anchors[DEPENDENCIES]; /* NULL: does not depend on such a thing */
 };
 

@@ -18,7 +18,7 @@ static void walk_append(struct flow_table_private *private, struct walk_list *li
     if (list->last == 0)
         list->first = index;
     else
-        private->holds[list->last].next = index;
+    private->holds[list->last].next = index;
     list->last = index;
 }
 
@@ -92,7 +92,7 @@ static void notice_take(struct flow_table *table)
     else if (ns_anchor_version(anchor) > hold->stamp)
         walk_start(table, index, ns_anchor_version(anchor));
     if ((hold->role == BY_ADJACENCY || hold->role == BY_ROUTE) && private->options.changed != NULL)
-        private->options.changed(private->options.arg, anchor, hold->flows);
+    private->options.changed(private->options.arg, anchor, hold->flows);
 }
 
 /* `notified` is read first: what was linked before it was stored is in the list. */
@@ -101,13 +101,14 @@ void notices_round(struct flow_table *table)
     struct flow_table_private *private = table->private;
 
     if (private->notices == NULL) {
-        private->taking = atomic_load_explicit(&private->subscriber->notified, memory_order_acquire);
+        private->taking =
+            atomic_load_explicit(&private->subscriber->notified, memory_order_acquire);
         private->notices = ns_subscriber_take(private->subscriber);
     }
     for (uint32_t i = 0; i < private->options.slice && private->notices != NULL; i++)
         notice_take(table);
     if (private->notices == NULL)
-        private->taken = private->taking;
+    private->taken = private->taking;
 }
 
 /* ---- walks ---- */
@@ -162,18 +163,34 @@ static void round_end(struct flow_table_private *private, uint32_t index)
         walk_append(private, hold->waits ? &private->batch : &private->next_batch, index);
 }
 
+/* The flows of a chunk lie anywhere: fetch their lines side by side. */
+static void prefetch_chunk(const struct flow_table *table, uint32_t place)
+{
+    const struct flow_table_private *private = table->private;
+
+    for (; place % CHUNK != 0; place--) {
+        rte_prefetch0(&private->bindings[private->chunks[place]]);
+        rte_prefetch0(&table->flows[private->chunks[place]]);
+    }
+    rte_prefetch0(&private->chunks[private->chunks[place]]);
+}
+
 /* Downwards, see array_remove(). The cursor steps on before the flow is told, which may take it out of
  * the array. Returns what is left of the budget. */
 static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budget)
 {
     struct flow_table_private *private = table->private;
     struct hold *hold = &private->holds[index];
+    uint32_t chunk = 0; /* the one whose flows were fetched */
 
     if (hold->walk == WALK_WAITING)
         round_begin(hold);
     for (; hold->cursor != 0 && budget > 0; budget--) {
         uint32_t place = hold->cursor;
 
+        if (place / CHUNK != chunk)
+            prefetch_chunk(table, place);
+        chunk = place / CHUNK;
         hold->cursor = place_before(private->chunks, place);
         tell(table, hold, private->chunks[place]);
     }
@@ -215,6 +232,7 @@ bool walks_left(const struct flow_table *table)
 {
     const struct flow_table_private *private = table->private;
 
-    return private->notices != NULL || private->batch.first != 0 || private->next_batch.first != 0 ||
+    return private->notices != NULL || private->batch.first != 0 ||
+           private->next_batch.first != 0 ||
            atomic_load_explicit(&private->subscriber->head, memory_order_relaxed) != NULL;
 }

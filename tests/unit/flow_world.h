@@ -31,8 +31,8 @@ struct world {
     const struct flow_sources *sources;
     struct flow_table *table;
     uint32_t now;
-    unsigned supplies; /* how often something missing was asked for */
-    bool refuse;       /* to supply */
+    unsigned supplies;         /* how often something missing was asked for */
+    bool refuse;               /* to supply */
     struct ns_anchor *changed; /* last one that the table reported */
     uint32_t changed_flows;
 };
@@ -57,8 +57,13 @@ static inline rte_be32_t ip(const char *text)
 
 static inline union flow_key key_of(const char *src, const char *dst, uint16_t dport)
 {
-    union flow_key key = {.src = ip(src), .dst = ip(dst), .sport = 1000, .dport = htons(dport),
-                          .scope = links_iface_id(world.links, "e0"), .proto = 17, .kind = FLOW_ROUTED};
+    union flow_key key = {.src = ip(src),
+                          .dst = ip(dst),
+                          .sport = 1000,
+                          .dport = htons(dport),
+                          .scope = links_iface_id(world.links, "e0"),
+                          .proto = 17,
+                          .kind = FLOW_ROUTED};
 
     return key;
 }
@@ -67,7 +72,8 @@ static inline union flow_key station_key(const char *mac)
 {
     union flow_key key = {.bridged_kind = FLOW_BRIDGED};
 
-    key.bridge = links_bridge(links_of(ns_store_version(world.store), world.sources->links_slot), "br0")->id;
+    key.bridge =
+        links_bridge(links_of(ns_store_version(world.store), world.sources->links_slot), "br0")->id;
     must(link_parse_mac(mac, strlen(mac), &key.mac));
     return key;
 }
@@ -135,32 +141,45 @@ static inline const struct adjacency *use_to(const char *dst)
     return use(&key);
 }
 
-static inline const char *const *world_names(void)
-{
-    static const char *const names[] = {
-        "/port/p0/devargs", "net_null0", "/port/p0/id", "0", "/port/p0/lcore", "0", "/port/p0/link", "up",
-        "/port/p0/mac", "02:00:00:00:00:10",
-        "/port/p1/devargs", "net_null1", "/port/p1/id", "1", "/port/p1/lcore", "0", "/port/p1/link", "up",
-        "/port/p2/devargs", "net_null2", "/port/p2/id", "2", "/port/p2/lcore", "0", "/port/p2/link", "up",
-        "/port/p3/devargs", "net_null3", "/port/p3/id", "3", "/port/p3/lcore", "1", "/port/p3/link", "up",
-        "/bridge/br0/port/p1", "", "/bridge/br0/port/p2", "",
-        "/iface/e0/on", "port p0", "/iface/e0/address/10.0.0.1", "24",
-        "/iface/b0/on", "bridge br0", "/iface/b0/mac", "02:00:00:00:00:b0",
-        "/iface/b0/address/10.1.0.1", "16",
-        "/iface/e3/on", "port p3", "/iface/e3/address/192.168.0.1", "24",
-        NULL,
-    };
-
-    return names;
-}
+static const struct {
+    const char *path, *value;
+} world_names[] = {
+    {"/port/p0/devargs", "net_null0"},
+    {"/port/p0/id", "0"},
+    {"/port/p0/lcore", "0"},
+    {"/port/p0/link", "up"},
+    {"/port/p0/mac", "02:00:00:00:00:10"},
+    {"/port/p1/devargs", "net_null1"},
+    {"/port/p1/id", "1"},
+    {"/port/p1/lcore", "0"},
+    {"/port/p1/link", "up"},
+    {"/port/p2/devargs", "net_null2"},
+    {"/port/p2/id", "2"},
+    {"/port/p2/lcore", "0"},
+    {"/port/p2/link", "up"},
+    {"/port/p3/devargs", "net_null3"},
+    {"/port/p3/id", "3"},
+    {"/port/p3/lcore", "1"},
+    {"/port/p3/link", "up"},
+    {"/bridge/br0/port/p1", ""},
+    {"/bridge/br0/port/p2", ""},
+    {"/iface/e0/on", "port p0"},
+    {"/iface/e0/address/10.0.0.1", "24"},
+    {"/iface/b0/on", "bridge br0"},
+    {"/iface/b0/mac", "02:00:00:00:00:b0"},
+    {"/iface/b0/address/10.1.0.1", "16"},
+    {"/iface/e3/on", "port p3"},
+    {"/iface/e3/address/192.168.0.1", "24"},
+};
 
 static inline void world_fill(void)
 {
     struct ns_txn *txn;
 
     must(ns_txn_begin(world.store, &ns_identity_stack, &txn));
-    for (const char *const *name = world_names(); *name != NULL; name += 2)
-        must(ns_txn_write(txn, name[0], name[1], strlen(name[1])));
+    for (size_t i = 0; i < RTE_DIM(world_names); i++)
+        must(ns_txn_write(txn, world_names[i].path, world_names[i].value,
+                          strlen(world_names[i].value)));
     must(ns_txn_commit(txn, NULL, NULL));
 }
 
@@ -186,7 +205,8 @@ static inline void world_begin(unsigned lcores)
     must(links_new(world.store, &world.links));
     must(routes_new(world.store, world.links, &world.routes));
     must(definitions_new(world.store, world.links, &world.definitions));
-    must(adjacencies_new(world.store, world.links, world.routes, world.definitions, &world.adjacencies));
+    must(adjacencies_new(world.store, world.links, world.routes, world.definitions,
+                         &world.adjacencies));
     world.sources = adjacencies_sources(world.adjacencies);
     world_fill();
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Adjacencies and stations: what each state of the chain compiles to, and that every link in it counts. */
-#include "flow_world.h"
+#include "tests/unit/flow_world.h"
 
 #define GATEWAY "10.0.0.254"
-#define MAC_A "02:00:00:00:0a:0a"
-#define MAC_B "02:00:00:00:0b:0b"
+#define MAC_A   "02:00:00:00:0a:0a"
+#define MAC_B   "02:00:00:00:0b:0b"
 
 static struct ns_anchor *next_hop(const char *address)
 {
@@ -195,7 +195,8 @@ static void test_ends_of_a_chain(void **state)
 
 static void test_fixed_ones(void **state)
 {
-    static const int kinds[] = {ADJACENCY_NO_ROUTE, ADJACENCY_BLACKHOLE, ADJACENCY_DENIED, ADJACENCY_LOCAL};
+    static const int kinds[] = {ADJACENCY_NO_ROUTE, ADJACENCY_BLACKHOLE, ADJACENCY_DENIED,
+                                ADJACENCY_LOCAL};
 
     (void)state;
     for (int i = 0; i < 4; i++) {
@@ -276,9 +277,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_forward_has_the_whole_header, setup, teardown),
         cmocka_unit_test_setup_teardown(test_neighbour_appears_fails_and_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_port_down_holds, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_interface_goes_and_comes_back_elsewhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_interface_goes_and_comes_back_elsewhere, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_station_moves_under_a_next_hop, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_station_anchor_replaces_the_plain_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_station_anchor_replaces_the_plain_one, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_next_hop_of_a_next_hop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ends_of_a_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fixed_ones, setup, teardown),

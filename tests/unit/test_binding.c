@@ -3,8 +3,8 @@
  * Bindings: the cases that make it hard, one by one, and then all of them at random against a model that
  * knows nothing of anchors: after every change has been told, each flow goes where the model says.
  */
-#include "flow_world.h"
-#include "seed.h"
+#include "tests/unit/flow_world.h"
+#include "tests/unit/seed.h"
 
 #define MAC_A "02:00:00:00:0a:0a"
 #define MAC_B "02:00:00:00:0b:0b"
@@ -95,7 +95,8 @@ static void test_look_again_when_used(void **state)
 
 static void test_definition_of_higher_priority(void **state)
 {
-    union flow_key dns = key_of("10.9.9.9", "172.16.1.1", 53), web = key_of("10.9.9.9", "172.16.1.1", 80);
+    union flow_key dns = key_of("10.9.9.9", "172.16.1.1", 53),
+                   web = key_of("10.9.9.9", "172.16.1.1", 80);
 
     (void)state;
     two_gateways();
@@ -109,7 +110,8 @@ static void test_definition_of_higher_priority(void **state)
     set("/flow/a/match", "dst=172.16.0.0/12");
     set("/flow/a/action", "drop");
     settle();
-    assert_int_equal(use(&dns)->kind, ADJACENCY_DENIED); /* of equal priority, the name that sorts first */
+    assert_int_equal(use(&dns)->kind,
+                     ADJACENCY_DENIED); /* of equal priority, the name that sorts first */
     assert_int_equal(use(&web)->kind, ADJACENCY_DENIED);
     set("/flow/b/priority", "7");
     settle();
@@ -215,7 +217,8 @@ static void test_change_between_look_up_and_registration(void **state)
 
         for (int second = 0; second < 100; second++, world.now++)
             settle(); /* until nothing is held any more */
-        assert_int_equal(counters().holds, i == 0 ? 0 : 1); /* the definition's, with its counters */
+        assert_int_equal(counters().holds,
+                         i == 0 ? 0 : 1); /* the definition's, with its counters */
         if (decide(world.sources, &key, &taken.decision, &missing) == FLOW_MISSING) {
             must(adjacencies_supply(world.adjacencies, &missing, 0));
             assert_int_equal(decide(world.sources, &key, &taken.decision, &missing), FLOW_BOUND);
@@ -294,14 +297,15 @@ static const struct {
 enum { PREFIXES = RTE_DIM(prefixes) };
 
 /* The last is for any prefix but those of next hops, the first for all. */
-static const char *const route_values[] = {"blackhole", "reject", "via 10.0.0.3", "via 10.0.0.2",
-                                           "via 10.1.0.2", "dev e3"};
+static const char *const route_values[] = {"blackhole",    "reject",       "via 10.0.0.3",
+                                           "via 10.0.0.2", "via 10.1.0.2", "dev e3"};
 enum { ROUTE_VALUES = RTE_DIM(route_values), ROUTE_VALUES_OF_NEXT_HOPS = 3 };
 
 static const struct {
     const char *iface, *address;
-} neighbours[] = {{"e0", "10.0.0.2"}, {"e0", "10.0.0.3"},    {"e0", "10.0.0.200"}, {"b0", "10.1.0.2"},
-                  {"b0", "10.1.0.3"}, {"e3", "192.168.0.9"}, {"e3", "172.16.1.7"}, {"e3", "172.16.1.200"}};
+} neighbours[] = {{"e0", "10.0.0.2"},   {"e0", "10.0.0.3"},    {"e0", "10.0.0.200"},
+                  {"b0", "10.1.0.2"},   {"b0", "10.1.0.3"},    {"e3", "192.168.0.9"},
+                  {"e3", "172.16.1.7"}, {"e3", "172.16.1.200"}};
 enum { NEIGHBOURS = RTE_DIM(neighbours) };
 
 static const char *const macs[] = {MAC_A, MAC_B, "02:00:00:00:0c:0c"};
@@ -310,14 +314,19 @@ enum { MACS = RTE_DIM(macs), FAILED = MACS };
 static const char *const ports[] = {"p0", "p1", "p2", "p3"};
 
 static const char *const definition_names[] = {"alpha", "beta", "gamma"};
-static const char *const matches[] = {"dport=53 proto=udp", "src=10.9.0.0/16", "dst=172.16.1.0/24 proto=udp", ""};
+static const char *const matches[] = {"dport=53 proto=udp", "src=10.9.0.0/16",
+                                      "dst=172.16.1.0/24 proto=udp", ""};
 static const char *const actions[] = {"route", "count", "drop", "via 10.0.0.3", "via 192.168.0.9"};
-enum { DEFINITIONS = RTE_DIM(definition_names), MATCHES = RTE_DIM(matches), ACTIONS = RTE_DIM(actions) };
+enum {
+    DEFINITIONS = RTE_DIM(definition_names),
+    MATCHES = RTE_DIM(matches),
+    ACTIONS = RTE_DIM(actions)
+};
 
 static struct {
-    int route[PREFIXES];    /* index in route_values */
+    int route[PREFIXES];       /* index in route_values */
     int neighbour[NEIGHBOURS]; /* index in macs, or FAILED */
-    int station[MACS];      /* port of the bridge: 1, 2 */
+    int station[MACS];         /* port of the bridge: 1, 2 */
     bool down[4];
     struct {
         int match, action, priority;
@@ -325,9 +334,10 @@ static struct {
 } model;
 
 static const char *const sources_of_flows[] = {"10.9.9.9", "10.8.8.8"};
-static const char *const destinations[] = {
-    "172.16.1.7", "172.16.1.9", "172.16.1.200", "172.16.9.9", "10.1.0.2",   "10.1.0.3", "10.0.0.2",
-    "10.0.0.200", "10.0.0.201", "8.8.8.8",      "10.0.0.1",   "10.0.0.255", "192.168.0.9"};
+static const char *const destinations[] = {"172.16.1.7", "172.16.1.9", "172.16.1.200", "172.16.9.9",
+                                           "10.1.0.2",   "10.1.0.3",   "10.0.0.2",     "10.0.0.200",
+                                           "10.0.0.201", "8.8.8.8",    "10.0.0.1",     "10.0.0.255",
+                                           "192.168.0.9"};
 enum { SOURCES = RTE_DIM(sources_of_flows), DESTINATIONS = RTE_DIM(destinations) };
 
 static void write_or_remove(struct ns_txn *txn, const char *path, const char *value)
@@ -410,8 +420,9 @@ static void change_definition(struct ns_txn *txn)
 
 static void random_commit(void)
 {
-    static void (*const change[])(struct ns_txn *) = {change_route, change_neighbour, change_station,
-                                                      change_port, change_definition, change_route};
+    static void (*const change[])(struct ns_txn *) = {change_route,      change_neighbour,
+                                                      change_station,    change_port,
+                                                      change_definition, change_route};
     struct ns_txn *txn;
 
     must(ns_txn_begin(world.store, &ns_identity_stack, &txn));
@@ -465,8 +476,8 @@ static struct expected expect_address(rte_be32_t address)
         const char *iface; /* NULL: kind */
         int kind;
     } derived[] = {
-        {"10.0.0.0", 24, "e0", 0},     {"10.0.0.1", 32, NULL, ADJACENCY_LOCAL},
-        {"10.1.0.0", 16, "b0", 0},     {"10.0.0.255", 32, NULL, ADJACENCY_BLACKHOLE},
+        {"10.0.0.0", 24, "e0", 0},    {"10.0.0.1", 32, NULL, ADJACENCY_LOCAL},
+        {"10.1.0.0", 16, "b0", 0},    {"10.0.0.255", 32, NULL, ADJACENCY_BLACKHOLE},
         {"192.168.0.0", 24, "e3", 0},
     };
     int best = -1, length = -1;
@@ -646,7 +657,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_absent_name, setup, teardown),
         cmocka_unit_test_setup_teardown(test_station_moves, setup, teardown),
         cmocka_unit_test_setup_teardown(test_local, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_change_between_look_up_and_registration, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_change_between_look_up_and_registration, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_missing_for_a_bound_flow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_for_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_model, setup, teardown),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The flow table's slots, counters, sweep and holds. */
-#include "flow_world.h"
-#include "seed.h"
+#include "tests/unit/flow_world.h"
+#include "tests/unit/seed.h"
 
 #define MAC_A "02:00:00:00:0a:0a"
 
@@ -79,7 +79,8 @@ static void test_slots_after_the_flood(void **state)
 
 static void test_origin_and_counters(void **state)
 {
-    union flow_key key = key_of("10.9.9.9", "10.0.0.5", 53), other = key_of("10.9.9.9", "10.0.0.5", 54);
+    union flow_key key = key_of("10.9.9.9", "10.0.0.5", 53),
+                   other = key_of("10.9.9.9", "10.0.0.5", 54);
     struct flow_table_counters counters;
     struct flow_origin origin;
     uint64_t packets, bytes;
@@ -109,8 +110,10 @@ static void test_origin_and_counters(void **state)
     assert_int_equal(packets, 3);
     assert_int_equal(bytes, 300);
     assert_int_equal(flow_table_bound(world.table, ns_anchor_find(world.store, "/flow/dns")), 1);
-    assert_int_equal(flow_table_bound(world.table, ns_anchor_find(world.store, "/route/10.0.0.0/24")), 2);
-    assert_int_equal(flow_table_bound(world.table, adjacency_find(world.adjacencies, 0, ip("10.0.0.5"))), 2);
+    assert_int_equal(
+        flow_table_bound(world.table, ns_anchor_find(world.store, "/route/10.0.0.0/24")), 2);
+    assert_int_equal(
+        flow_table_bound(world.table, adjacency_find(world.adjacencies, 0, ip("10.0.0.5"))), 2);
     assert_int_equal(flow_table_bound(world.table, definitions_anchor(world.definitions)), 2);
     flow_table_counters(world.table, &counters);
     assert_int_equal(counters.flows, 2);
@@ -148,7 +151,8 @@ static void test_counts_outlive_flows(void **state)
  * control core can forget the anchors. */
 static void test_sweep(void **state)
 {
-    union flow_key idle = key_of("10.9.9.9", "10.0.0.5", 53), busy = key_of("10.9.9.9", "10.0.0.6", 53);
+    union flow_key idle = key_of("10.9.9.9", "10.0.0.5", 53),
+                   busy = key_of("10.9.9.9", "10.0.0.6", 53);
     struct flow_table_counters counters;
 
     (void)state;
@@ -167,7 +171,8 @@ static void test_sweep(void **state)
     ns_store_drain(world.store);
     assert_null(adjacency_find(world.adjacencies, 0, ip("10.0.0.5")));
     assert_non_null(adjacency_find(world.adjacencies, 0, ip("10.0.0.6")));
-    assert_true(flow_table_used(world.table, adjacency_find(world.adjacencies, 0, ip("10.0.0.6"))) + 3 >=
+    assert_true(flow_table_used(world.table, adjacency_find(world.adjacencies, 0, ip("10.0.0.6"))) +
+                    3 >=
                 world.now);
 }
 
@@ -222,13 +227,15 @@ static void test_no_room_for_holds(void **state)
     assert_int_equal(flow_bind(world.table, &key, flow_hash(&key), &flow, &missing), FLOW_MISSING);
     must(adjacencies_supply(world.adjacencies, &missing, 0));
     settle();
-    assert_int_equal(adjacency_find(world.adjacencies, 0, ip("10.0.0.7"))->mask, 0); /* given back */
+    assert_int_equal(adjacency_find(world.adjacencies, 0, ip("10.0.0.7"))->mask,
+                     0); /* given back */
     assert_int_equal(flow_bind(world.table, &key, flow_hash(&key), &flow, &missing), FLOW_FULL);
     flow_table_counters(world.table, &counters);
     assert_int_equal(counters.flows, 2);
     assert_int_equal(counters.holds, 4);
     assert_int_equal(counters.holds_full, 2);
-    for (int i = 0; i < 100; i++, world.now++) /* the others are forgotten, and there is room again */
+    for (int i = 0; i < 100;
+         i++, world.now++) /* the others are forgotten, and there is room again */
         settle();
     use(&key);
 }
@@ -300,7 +307,8 @@ static void test_arrays(void **state)
             continue;
         memset(seen, 0, sizeof(seen));
         for (int i = 1; i <= HOLDS; i++)
-            assert_int_equal(array_size(&private->holds[holds[i]], seen), private->holds[holds[i]].flows);
+            assert_int_equal(array_size(&private->holds[holds[i]], seen),
+                             private->holds[holds[i]].flows);
         for (uint32_t i = 0; i < ARRAY_FLOWS; i++)
             assert_int_equal(seen[i], member[i] != 0);
     }

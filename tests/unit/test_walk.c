@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "flow_world.h"
-#include "seed.h"
+#include "tests/unit/flow_world.h"
+#include "tests/unit/seed.h"
 
 #define MAC_A "02:00:00:00:0a:0a"
 #define MAC_B "02:00:00:00:0b:0b"
@@ -224,7 +224,8 @@ static void test_notice_oneself(void **state)
     (void)state;
     table_with(64, 0);
     use_to("192.168.0.9");
-    flow_forget(world.table, flow_index(world.table, flow_for(&key))); /* now the anchors are there */
+    flow_forget(world.table,
+                flow_index(world.table, flow_for(&key))); /* now the anchors are there */
     for (int second = 0; second < 10; second++, world.now++)
         settle(); /* and not held any more, apart from those of the other flow */
     notices = counters().notices;
@@ -303,12 +304,17 @@ static bool lcore_ask(void *arg, const struct flow_missing *missing)
 
 static union flow_key lcore_key(unsigned i, unsigned dport)
 {
-    union flow_key key = {.src = rte_cpu_to_be_32(0x0a090909), .sport = 7, .dport = htons((uint16_t)dport),
-                          .scope = 1, .proto = 17, .kind = FLOW_ROUTED};
+    union flow_key key = {.src = rte_cpu_to_be_32(0x0a090909),
+                          .sport = 7,
+                          .dport = htons((uint16_t)dport),
+                          .scope = 1,
+                          .proto = 17,
+                          .kind = FLOW_ROUTED};
 
-    key.dst = rte_cpu_to_be_32((i % 3 == 0   ? 0xac100100 :
-                                i % 3 == 1 ? 0x0a000080 :
-                                             0x0a010000) + 2 + i);
+    key.dst = rte_cpu_to_be_32((i % 3 == 0   ? 0xac100100
+                                : i % 3 == 1 ? 0x0a000080
+                                             : 0x0a010000) +
+                               2 + i);
     return key;
 }
 
@@ -330,7 +336,8 @@ static void lcore_packet(struct lcore *self)
     }
     record = flow_use(self->table, flow, 60);
     self->torn += record->kind >= ADJACENCY_KINDS;
-    if (record->kind == ADJACENCY_FORWARD) /* in these MAC addresses the last two bytes are the same */
+    if (record->kind ==
+        ADJACENCY_FORWARD) /* in these MAC addresses the last two bytes are the same */
         self->torn += record->header[4] != record->header[5];
     self->uses++;
     if (lcore_random(self, 50) == 0)
@@ -370,7 +377,8 @@ static void control_answers(void)
         uint32_t answered = atomic_load_explicit(&lcore->answered, memory_order_relaxed);
 
         while (answered != atomic_load_explicit(&lcore->asked, memory_order_acquire)) {
-            adjacencies_supply(world.adjacencies, &lcore->requests[answered % REQUESTS], lcore->index);
+            adjacencies_supply(world.adjacencies, &lcore->requests[answered % REQUESTS],
+                               lcore->index);
             atomic_store_explicit(&lcore->answered, ++answered, memory_order_release);
         }
     }
@@ -396,16 +404,21 @@ static void control_changes(void)
     snprintf(path, sizeof(path), "%s", change[0]);
     if (value == NULL && strncmp(path, "/flow", 5) == 0)
         path[parent] = 0; /* the whole definition */
-    if (value == NULL && ns_tree_lookup(ns_store_version(world.store)->root, path, strlen(path)) == NULL)
+    if (value == NULL &&
+        ns_tree_lookup(ns_store_version(world.store)->root, path, strlen(path)) == NULL)
         return;
     set(path, value);
 }
 
 static void lcore_start(struct lcore *self, unsigned index)
 {
-    struct flow_table_options options = {
-        .lcore = index, .flows = 512, .slice = 4, .idle_seconds = 3, .numa_node = -1,
-        .missing = lcore_ask, .arg = self};
+    struct flow_table_options options = {.lcore = index,
+                                         .flows = 512,
+                                         .slice = 4,
+                                         .idle_seconds = 3,
+                                         .numa_node = -1,
+                                         .missing = lcore_ask,
+                                         .arg = self};
 
     *self = (struct lcore){.index = index, .state = seed_next()};
     must(flow_table_new(world.sources, &options, &self->table));
@@ -422,7 +435,8 @@ static void check_lcore(struct lcore *self)
     assert_int_equal(subscriber->applied, subscriber->notified);
     assert_int_equal(subscriber->seen, ns_store_version(world.store)->number);
     while (flow_table_next(self->table, &cursor, &flow)) {
-        const struct binding *binding = &self->table->private->bindings[flow_index(self->table, flow)];
+        const struct binding *binding =
+            &self->table->private->bindings[flow_index(self->table, flow)];
         struct decision decision;
         struct flow_missing missing;
 
@@ -431,7 +445,8 @@ static void check_lcore(struct lcore *self)
         for (int role = 0; role < DEPENDENCIES; role++) {
             const struct hold *hold = &self->table->private->holds[binding->hold[role]];
 
-            assert_ptr_equal(decision.anchors[role], binding->hold[role] == 0 ? NULL : hold->anchor);
+            assert_ptr_equal(decision.anchors[role],
+                             binding->hold[role] == 0 ? NULL : hold->anchor);
         }
     }
 }
@@ -489,8 +504,8 @@ static void test_threads(void **state)
         flow_table_free(lcores[i].table);
     }
     assert_true(uses > 0 && rebound > 0);
-    print_message("%lu packets, %lu rebound, %lu overtaken\n", (unsigned long)uses, (unsigned long)rebound,
-                  (unsigned long)overtaken);
+    print_message("%lu packets, %lu rebound, %lu overtaken\n", (unsigned long)uses,
+                  (unsigned long)rebound, (unsigned long)overtaken);
 }
 
 int main(void)
