@@ -54,6 +54,7 @@ class Namespace:
         self.label = label
         self.name = f"kedge{os.getpid()}-{next(NUMBERS)}{label}"
         self.processes = []
+        self.closing = contextlib.ExitStack()  # more that has to be undone at the end
         execute(["ip", "netns", "add", self.name])
         self.ip("link set lo up")
 
@@ -100,6 +101,7 @@ class Namespace:
         return 0
 
     def close(self):
+        self.closing.close()
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
