@@ -19,10 +19,10 @@ struct parser {
     size_t count;
     struct command *command;
     char *why;
-    char object[512]; /* path of the object */
-    char title[256];  /* for people: port "p0" */
+    char object[COMMAND_PATH_MAX]; /* path of the object */
+    char title[COMMAND_TITLE_MAX]; /* for people: port p0 */
     bool is_add;
-    unsigned seen; /* properties given, by index */
+    unsigned seen;    /* properties given, by index */
     char match[1024]; /* flow: terms given as bare words */
 };
 
@@ -38,7 +38,8 @@ struct property {
 
 struct noun {
     const char *name;
-    const char *keys[3]; /* what identifies an object, for messages */
+    const char *article, *title;          /* for people: an, interface */
+    const char *keys[3];                  /* what identifies an object, for messages */
     int (*locate)(struct parser *parser); /* takes the keys, sets object and title */
     const struct property *properties;
     int (*other)(struct parser *parser); /* a word that is no property; NULL: a mistake */
@@ -47,7 +48,8 @@ struct noun {
 
 /* ---- helpers ---- */
 
-__attribute__((format(printf, 2, 3))) static int refuse(struct parser *parser, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int refuse(struct parser *parser, const char *format,
+                                                        ...)
 {
     va_list args;
 
@@ -57,31 +59,38 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct parser *parser, c
     return -EINVAL;
 }
 
-static int add_op(struct parser *parser, enum command_op_kind kind, const char *path, const char *value)
+/* path, malloc'ed, is taken over; NULL: there was no memory. */
+static int add_own(struct parser *parser, enum command_op_kind kind, char *path, const char *value)
 {
     struct command *command = parser->command;
     struct command_op *op = &command->ops[command->op_count];
 
-    if (command->op_count == COMMAND_OPS_MAX)
+    if (command->op_count == COMMAND_OPS_MAX) {
+        free(path);
         return refuse(parser, "more than %d changes in one command; use several", COMMAND_OPS_MAX);
+    }
     op->kind = kind;
-    op->path = strdup(path);
+    op->path = path;
     op->value = value == NULL ? NULL : strdup(value);
     command->op_count++;
-    return op->path == NULL || (value != NULL && op->value == NULL) ? -ENOMEM : 0;
+    return path == NULL || (value != NULL && op->value == NULL) ? -ENOMEM : 0;
 }
 
-__attribute__((format(printf, 4, 5))) static int add_below(struct parser *parser, enum command_op_kind kind,
-                                                           const char *value, const char *format, ...)
+static int add_op(struct parser *parser, enum command_op_kind kind, const char *path,
+                  const char *value)
 {
-    char path[1024], name[512];
-    va_list args;
+    return add_own(parser, kind, strdup(path), value);
+}
 
-    va_start(args, format);
-    vsnprintf(name, sizeof(name), format, args);
-    va_end(args);
-    snprintf(path, sizeof(path), "%s/%s", parser->object, name);
-    return add_op(parser, kind, path, value);
+/* Write a name below the object: a property, or a member of one. */
+static int write_below(struct parser *parser, const char *name, const char *member,
+                       const char *value)
+{
+    char *path;
+
+    if (asprintf(&path, "%s/%s%s%s", parser->object, name, *member != '\0' ? "/" : "", member) < 0)
+        path = NULL;
+    return add_own(parser, COMMAND_WRITE, path, value);
 }
 
 static const char *take(struct parser *parser)
@@ -100,22 +109,39 @@ static int check_part(struct parser *parser, const char *what, const char *word)
     return 0;
 }
 
+/* Append to a text that ends with NUL within its size. */
+__attribute__((format(printf, 3, 4))) static void append(char *text, size_t size,
+                                                         const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text + used, size - used, format, args);
+    va_end(args);
+}
+
+static int key_missing(struct parser *parser, const struct noun *noun, size_t key)
+{
+    return refuse(parser, "%s is missing: %s %s %s%s%s", noun->keys[key], noun->name,
+                  parser->command->verb, noun->keys[0], noun->keys[1] != NULL ? " " : "",
+                  noun->keys[1] != NULL ? noun->keys[1] : "");
+}
+
 /* Take n words that are parts of the path below /noun. */
 static int locate_parts(struct parser *parser, const struct noun *noun, size_t n)
 {
-    size_t used = (size_t)snprintf(parser->object, sizeof(parser->object), "/%s", noun->name);
-    size_t title = (size_t)snprintf(parser->title, sizeof(parser->title), "%s", noun->name);
-
+    snprintf(parser->object, sizeof(parser->object), "/%s", noun->name);
+    snprintf(parser->title, sizeof(parser->title), "%s", noun->title);
     for (size_t i = 0; i < n; i++) {
         const char *word = take(parser);
-        int rc = word == NULL ? refuse(parser, "the %s is missing: %s %s %s", noun->keys[i], noun->name,
-                                       parser->command->verb, noun->keys[0])
-                              : check_part(parser, noun->keys[i], word);
+        int rc =
+            word == NULL ? key_missing(parser, noun, i) : check_part(parser, noun->keys[i], word);
 
         if (rc != 0)
             return rc;
-        used += (size_t)snprintf(parser->object + used, sizeof(parser->object) - used, "/%s", word);
-        title += (size_t)snprintf(parser->title + title, sizeof(parser->title) - title, " %s", word);
+        append(parser->object, sizeof(parser->object), "/%s", word);
+        append(parser->title, sizeof(parser->title), " %s", word);
     }
     return 0;
 }
@@ -124,7 +150,7 @@ static int locate_parts(struct parser *parser, const struct noun *noun, size_t n
 
 static int apply_write(struct parser *parser, const struct property *property)
 {
-    return add_below(parser, COMMAND_WRITE, take(parser), "%s", property->name);
+    return write_below(parser, property->name, "", take(parser));
 }
 
 /* The value is itself a name: /bridge/br0/port/p1. */
@@ -133,7 +159,7 @@ static int apply_member(struct parser *parser, const struct property *property)
     const char *word = take(parser);
     int rc = check_part(parser, property->value, word);
 
-    return rc == 0 ? add_below(parser, COMMAND_WRITE, "", "%s/%s", property->name, word) : rc;
+    return rc == 0 ? write_below(parser, property->name, word, "") : rc;
 }
 
 static int apply_on(struct parser *parser, const struct property *property)
@@ -147,7 +173,7 @@ static int apply_on(struct parser *parser, const struct property *property)
     if (name == NULL)
         return refuse(parser, "the name of the %s is missing after \"on %s\"", kind, kind);
     snprintf(value, sizeof(value), "%s %.64s", kind, name);
-    return add_below(parser, COMMAND_WRITE, value, "%s", property->name);
+    return write_below(parser, property->name, "", value);
 }
 
 static int apply_address(struct parser *parser, const struct property *property)
@@ -155,10 +181,13 @@ static int apply_address(struct parser *parser, const struct property *property)
     char address[64];
     const char *word = take(parser), *slash = strchr(word, '/');
 
-    if (slash == NULL || slash == word || slash[1] == '\0' || (size_t)(slash - word) >= sizeof(address))
-        return refuse(parser, "\"%.64s\" is not an address with its prefix length; 10.0.0.1/24 would be", word);
+    if (slash == NULL || slash == word || slash[1] == '\0' ||
+        (size_t)(slash - word) >= sizeof(address))
+        return refuse(parser,
+                      "\"%.64s\" is not an address with its prefix length; 10.0.0.1/24 would be",
+                      word);
     snprintf(address, sizeof(address), "%.*s", (int)(slash - word), word);
-    return add_below(parser, COMMAND_WRITE, slash + 1, "%s/%s", property->name, address);
+    return write_below(parser, property->name, address, slash + 1);
 }
 
 /* The object itself has the value "WORD static". */
@@ -175,8 +204,10 @@ static int apply_next_hop(struct parser *parser, const struct property *property
 {
     char value[128];
 
-    if (parser->command->op_count > 0 && parser->command->ops[parser->command->op_count - 1].kind == COMMAND_WRITE)
-        return refuse(parser, "a route goes one way: via ADDRESS, dev INTERFACE, blackhole or reject");
+    if (parser->command->op_count > 0 &&
+        parser->command->ops[parser->command->op_count - 1].kind == COMMAND_WRITE)
+        return refuse(parser,
+                      "a route goes one way: via ADDRESS, dev INTERFACE, blackhole or reject");
     if (property->value == NULL)
         return add_op(parser, COMMAND_WRITE, parser->object, property->keyword);
     snprintf(value, sizeof(value), "%s %.64s", property->keyword, take(parser));
@@ -193,7 +224,7 @@ static int apply_action(struct parser *parser, const struct property *property)
         snprintf(value, sizeof(value), "via %.64s", take(parser));
     else
         snprintf(value, sizeof(value), "%.100s", word);
-    return add_below(parser, COMMAND_WRITE, value, "%s", property->name);
+    return write_below(parser, property->name, "", value);
 }
 
 static const struct property port_properties[] = {
@@ -230,7 +261,8 @@ static const struct property route_properties[] = {
     {0},
 };
 static const struct property flow_properties[] = {
-    {"match", "\"src=... dst=... proto=... sport=... dport=... iface=...\"", false, false, apply_write, "match"},
+    {"match", "\"src=... dst=... proto=... sport=... dport=... iface=...\"", false, false,
+     apply_write, "match"},
     {"priority", "NUMBER", false, false, apply_write, "priority"},
     {"action", "route, via ADDRESS, drop or count", false, false, apply_action, "action"},
     {0},
@@ -257,13 +289,15 @@ static int locate_route(struct parser *parser)
     const char *word = take(parser), *slash;
 
     if (word == NULL)
-        return refuse(parser, "the PREFIX is missing: route %s 10.1.0.0/16 ...", parser->command->verb);
+        return refuse(parser, "PREFIX is missing: route %s 10.1.0.0/16", parser->command->verb);
     if (strcmp(word, "default") == 0)
         word = "0.0.0.0/0";
     slash = strchr(word, '/');
-    if (strlen(word) > 64 || slash == word || (slash != NULL && (slash[1] == '\0' || strchr(slash + 1, '/') != NULL)))
+    if (strlen(word) > 64 || slash == word ||
+        (slash != NULL && (slash[1] == '\0' || strchr(slash + 1, '/') != NULL)))
         return refuse(parser, "\"%.64s\" is not a prefix; 10.1.0.0/16 would be", word);
-    snprintf(parser->object, sizeof(parser->object), "/route/%s%s", word, slash == NULL ? "/32" : "");
+    snprintf(parser->object, sizeof(parser->object), "/route/%s%s", word,
+             slash == NULL ? "/32" : "");
     snprintf(parser->title, sizeof(parser->title), "route %s", word);
     return 0;
 }
@@ -273,7 +307,8 @@ static int locate_path(struct parser *parser)
     const char *word = take(parser);
 
     if (word == NULL || word[0] != '/')
-        return refuse(parser, "a path is missing: name %s /some/path ...", parser->command->verb);
+        return refuse(parser, "PATH is missing, and begins with '/': name %s /some/path",
+                      parser->command->verb);
     if (strlen(word) >= sizeof(parser->object))
         return refuse(parser, "the path is longer than %zu bytes", sizeof(parser->object) - 1);
     snprintf(parser->object, sizeof(parser->object), "%s", word);
@@ -293,7 +328,8 @@ static int flow_term(struct parser *parser)
             continue;
         if (used + strlen(word) + 2 > sizeof(parser->match))
             return refuse(parser, "the match is too long");
-        snprintf(parser->match + used, sizeof(parser->match) - used, "%s%s", used == 0 ? "" : " ", take(parser));
+        snprintf(parser->match + used, sizeof(parser->match) - used, "%s%s", used == 0 ? "" : " ",
+                 take(parser));
         return 0;
     }
     return -ENOENT;
@@ -304,16 +340,19 @@ static int flow_finish(struct parser *parser)
     bool has_match = parser->seen & 1u;
 
     if (has_match && parser->match[0] != '\0')
-        return refuse(parser, "give the match either as one quoted word after \"match\" or as bare terms, not both");
+        return refuse(
+            parser,
+            "give the match either as one quoted word after \"match\" or as bare terms, not both");
     if (!has_match && (parser->is_add || parser->match[0] != '\0'))
-        return add_below(parser, COMMAND_WRITE, parser->match, "match");
+        return write_below(parser, "match", "", parser->match);
     return 0;
 }
 
 static int route_finish(struct parser *parser)
 {
     if (parser->seen == 0)
-        return refuse(parser, "where to? via ADDRESS, dev INTERFACE, blackhole or reject is missing");
+        return refuse(parser,
+                      "where to? via ADDRESS, dev INTERFACE, blackhole or reject is missing");
     return 0;
 }
 
@@ -321,7 +360,8 @@ static int route_finish(struct parser *parser)
 static int name_value(struct parser *parser)
 {
     if (parser->seen++ > 0)
-        return refuse(parser, "\"%.64s\" is too much: one value, quoted if it has blanks", parser->words[0]);
+        return refuse(parser, "\"%.64s\" is too much: one value, quoted if it has blanks",
+                      parser->words[0]);
     return add_op(parser, COMMAND_WRITE, parser->object, take(parser));
 }
 
@@ -344,14 +384,21 @@ static int object_finish(struct parser *parser)
 }
 
 static const struct noun nouns[] = {
-    {"port", {"NAME"}, locate_one, port_properties, NULL, object_finish},
-    {"bridge", {"NAME"}, locate_one, bridge_properties, NULL, object_finish},
-    {"iface", {"NAME"}, locate_one, iface_properties, NULL, object_finish},
-    {"fdb", {"BRIDGE", "MAC"}, locate_two, fdb_properties, NULL, NULL},
-    {"neigh", {"IFACE", "ADDRESS"}, locate_two, neigh_properties, NULL, neigh_finish},
-    {"route", {"PREFIX"}, locate_route, route_properties, NULL, route_finish},
-    {"flow", {"NAME"}, locate_one, flow_properties, flow_term, flow_finish},
-    {"name", {"PATH"}, locate_path, no_properties, name_value, name_finish},
+    {"port", "a", "port", {"NAME"}, locate_one, port_properties, NULL, object_finish},
+    {"bridge", "a", "bridge", {"NAME"}, locate_one, bridge_properties, NULL, object_finish},
+    {"iface", "an", "interface", {"NAME"}, locate_one, iface_properties, NULL, object_finish},
+    {"fdb", "a", "station", {"BRIDGE", "MAC"}, locate_two, fdb_properties, NULL, NULL},
+    {"neigh",
+     "a",
+     "neighbour",
+     {"IFACE", "ADDRESS"},
+     locate_two,
+     neigh_properties,
+     NULL,
+     neigh_finish},
+    {"route", "a", "route", {"PREFIX"}, locate_route, route_properties, NULL, route_finish},
+    {"flow", "a", "flow", {"NAME"}, locate_one, flow_properties, flow_term, flow_finish},
+    {"name", "a", "name", {"PATH"}, locate_path, no_properties, name_value, name_finish},
 };
 enum { NOUNS = sizeof(nouns) / sizeof(nouns[0]) };
 
@@ -373,7 +420,7 @@ static int unknown_property(struct parser *parser, const struct noun *noun)
 
     for (const struct property *p = noun->properties; p->keyword != NULL; p++)
         keywords[count++] = p->keyword;
-    snprintf(what, sizeof(what), "a property of a %s", noun->name);
+    snprintf(what, sizeof(what), "a property of %s %s", noun->article, noun->title);
     return words_refuse(parser->why, what, parser->words[0], keywords);
 }
 
@@ -395,7 +442,8 @@ static int take_property(struct parser *parser, const struct noun *noun)
         return refuse(parser, "\"%s\" is given twice", property->keyword);
     parser->seen |= bit;
     if (property->value != NULL && parser->count == 0)
-        return refuse(parser, "the value is missing after \"%s\": %s", property->keyword, property->value);
+        return refuse(parser, "the value is missing after \"%s\": %s", property->keyword,
+                      property->value);
     return property->apply(parser, property);
 }
 
@@ -411,18 +459,25 @@ static int check_required(struct parser *parser, const struct noun *noun)
     return 0;
 }
 
-static int require(struct parser *parser, bool present)
+static int require_absent(struct parser *parser)
 {
-    char sentence[512];
+    char sentence[COMMAND_TITLE_MAX + 64];
 
-    snprintf(sentence, sizeof(sentence), present ? "there is no %s" : "there is already a %s; use set to change it",
-             parser->title);
-    return add_op(parser, present ? COMMAND_PRESENT : COMMAND_ABSENT, parser->object, sentence);
+    snprintf(sentence, sizeof(sentence), "%s exists already; use set to change it", parser->title);
+    return add_op(parser, COMMAND_ABSENT, parser->object, sentence);
+}
+
+static int require_present(struct parser *parser, const char *hint)
+{
+    char sentence[COMMAND_TITLE_MAX + 64];
+
+    snprintf(sentence, sizeof(sentence), "there is no %s%s", parser->title, hint);
+    return add_op(parser, COMMAND_PRESENT, parser->object, sentence);
 }
 
 static int parse_change(struct parser *parser, const struct noun *noun)
 {
-    int rc = require(parser, !parser->is_add);
+    int rc = parser->is_add ? require_absent(parser) : require_present(parser, "; use add");
 
     while (rc == 0 && parser->count > 0)
         rc = take_property(parser, noun);
@@ -431,36 +486,49 @@ static int parse_change(struct parser *parser, const struct noun *noun)
     if (rc == 0 && noun->finish != NULL)
         rc = noun->finish(parser);
     if (rc == 0 && parser->command->op_count == 1)
-        rc = refuse(parser, "nothing to change; give a property of the %s", noun->name);
+        rc = refuse(parser, "nothing to change; give a property of the %s", noun->title);
     return rc;
 }
 
-/* del OBJECT, or del OBJECT KEYWORD VALUE for what can be given more than once */
+/* del OBJECT KEYWORD VALUE, for what can be given more than once */
+static int del_member(struct parser *parser, const struct property *property, const char *value)
+{
+    int size = (int)strnlen(value, 64);
+    char *path, sentence[COMMAND_WHY_MAX];
+    int rc;
+
+    if (property->apply == apply_address)
+        size = (int)strcspn(value, "/"); /* the prefix length may be given, as in add */
+    if (asprintf(&path, "%s/%s/%.*s", parser->object, property->name, size, value) < 0)
+        return -ENOMEM;
+    snprintf(sentence, sizeof(sentence), "%s has no %s %.64s", parser->title, property->keyword,
+             value);
+    rc = add_op(parser, COMMAND_PRESENT, path, sentence);
+    if (rc == 0)
+        rc = add_op(parser, COMMAND_REMOVE, path, NULL);
+    free(path);
+    return rc;
+}
+
 static int parse_del(struct parser *parser, const struct noun *noun)
 {
     const struct property *property = noun->properties;
     const char *keyword = take(parser), *value = take(parser);
-    char path[1024], sentence[512], *slash;
 
     if (keyword == NULL) {
-        int rc = require(parser, true);
+        int rc = require_present(parser, "");
 
         return rc == 0 ? add_op(parser, COMMAND_REMOVE, parser->object, NULL) : rc;
     }
-    while (property->keyword != NULL && (strcmp(property->keyword, keyword) != 0 || !property->repeated))
+    while (property->keyword != NULL &&
+           (strcmp(property->keyword, keyword) != 0 || !property->repeated))
         property++;
     if (property->keyword == NULL || parser->count > 0)
-        return refuse(parser, "\"%.64s\" is too much: del removes the whole %s", keyword, noun->name);
+        return refuse(parser, "\"%.64s\" is too much: del removes the whole %s",
+                      property->keyword == NULL ? keyword : parser->words[0], noun->title);
     if (value == NULL)
         return refuse(parser, "the value is missing after \"%s\"", keyword);
-    snprintf(path, sizeof(path), "%s/%s/%.64s", parser->object, property->name, value);
-    slash = property->apply == apply_address ? strchr(path + strlen(path) - strnlen(value, 64), '/') : NULL;
-    if (slash != NULL)
-        *slash = '\0'; /* the prefix length may be given, as in add */
-    snprintf(sentence, sizeof(sentence), "%.300s has no %s %.64s", parser->title, keyword, value);
-    if (add_op(parser, COMMAND_PRESENT, path, sentence) != 0)
-        return -ENOMEM;
-    return add_op(parser, COMMAND_REMOVE, path, NULL);
+    return del_member(parser, property, value);
 }
 
 static const char *const verbs[] = {"add", "set", "del", NULL};
@@ -476,7 +544,8 @@ static int parse_words(struct parser *parser)
     for (size_t i = 0; i < NOUNS; i++)
         names[i] = nouns[i].name;
     if (noun == NULL) {
-        words_refuse(parser->why, "a thing that can be configured", word == NULL ? "" : word, names);
+        words_refuse(parser->why, "a thing that can be configured", word == NULL ? "" : word,
+                     names);
         return -ENOENT;
     }
     parser->command->noun = noun->name;
@@ -506,6 +575,25 @@ int command_parse(const char *const *words, size_t count, struct command *comman
     rc = parse_words(&parser);
     if (rc != 0)
         command_free(command);
+    return rc;
+}
+
+int command_locate(const char *noun_name, const char *const *words, size_t count,
+                   char path[COMMAND_PATH_MAX], char title[COMMAND_TITLE_MAX], char *why)
+{
+    const struct noun *noun = find_noun(noun_name);
+    struct command command = {.noun = noun->name, .verb = "show"};
+    struct parser parser = {.words = words, .count = count, .command = &command, .why = why};
+    size_t keys = 0;
+    int rc;
+
+    while (noun->keys[keys] != NULL)
+        keys++;
+    rc = count < keys ? locate_parts(&parser, noun, count) : noun->locate(&parser);
+    if (rc == 0 && parser.count > 0)
+        rc = refuse(&parser, "\"%.64s\" is too much", parser.words[0]);
+    memcpy(path, parser.object, sizeof(parser.object));
+    memcpy(title, parser.title, sizeof(parser.title));
     return rc;
 }
 

@@ -16,7 +16,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { COMMAND_WORDS_MAX = 64, COMMAND_OPS_MAX = 64, COMMAND_WHY_MAX = 512 };
+enum {
+    COMMAND_WORDS_MAX = 64,
+    COMMAND_OPS_MAX = 64,
+    COMMAND_WHY_MAX = 512,
+    COMMAND_PATH_MAX = 3072 + 1, /* with its NUL */
+    COMMAND_TITLE_MAX = 256,
+};
 
 enum command_op_kind {
     COMMAND_WRITE,   /* path, value */
@@ -39,17 +45,24 @@ struct command {
     size_t op_count;
 };
 
-/* Split a line into words: blanks separate, "..." and '...' quote, \ escapes one character, # starts a
- * comment where a word could start. Words are written into `buffer` (at least size + 1 bytes). Returns how
- * many, 0 for an empty line, or -EINVAL with a sentence in why[COMMAND_WHY_MAX] (unfinished quote, too
- * many words, a NUL or control character). */
-int command_split(const char *line, size_t size, char *buffer, const char *words[COMMAND_WORDS_MAX], char *why);
+/* Split a line into words: blanks separate, "..." and '...' quote, # starts a comment where a word could
+ * start. \ takes the next character as it is; inside "..." \n, \r, \t and \xHH (not \x00) are bytes that a
+ * line can't hold. Words are written into `buffer` (at least size + 1 bytes). Returns how many, 0 for an
+ * empty line, or -EINVAL with a sentence in why[COMMAND_WHY_MAX] (unfinished quote, too many words, a NUL
+ * or control character). */
+int command_split(const char *line, size_t size, char *buffer, const char *words[COMMAND_WORDS_MAX],
+                  char *why);
 
 /* Translate words that change something (add, set, del of any noun). 0; -EINVAL with a sentence in why:
  * which word, what is wrong with it, what would be right; -ENOENT: no such noun or verb (also with a
  * sentence); -ENOMEM. The result belongs to the caller until command_free(). */
 int command_parse(const char *const *words, size_t count, struct command *command, char *why);
 void command_free(struct command *command);
+
+/* The path that words after the noun name, and how people call it ("neighbour br0 10.0.0.5"). Fewer words
+ * than an object has are right here, down to none: /neigh/br0. 0, or -EINVAL with a sentence in why. */
+int command_locate(const char *noun, const char *const *words, size_t count,
+                   char path[COMMAND_PATH_MAX], char title[COMMAND_TITLE_MAX], char *why);
 
 /* A line of a configuration file: split and parse. command->noun is NULL for an empty line. Verbs that
  * change nothing (show, ...) are mistakes here. */

@@ -4,60 +4,72 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/table.h"
+#include "cli/json.h"
 #include "cli/verbs.h"
 
-static int one_path(const char *verb, const char *const *words, size_t count)
+/* Judge the words, and connect. */
+static int begin(struct session *session, const char *verb, const char *const *words, size_t count)
 {
-    return count == 1 && words[0][0] == '/' ? EXIT_DONE : usage("one path, like /route: name %s PATH", verb);
+    if (count != 1 || words[0][0] != '/')
+        return usage("one path, like /route, is right: name %s PATH", verb);
+    return session_open(session) ? EXIT_DONE : EXIT_REFUSED;
 }
 
 int do_name_read(struct session *session, const char *const *words, size_t count)
 {
     const char *value;
     size_t size;
-    int rc, status = one_path("read", words, count);
+    int rc, status = begin(session, "read", words, count);
 
-    if (status != EXIT_DONE || !session_open(session))
-        return status != EXIT_DONE ? status : EXIT_REFUSED;
+    if (status != EXIT_DONE)
+        return status;
     rc = ns_client_read(session->client, 0, words[0], &value, &size);
     if (rc != 0)
         return session_refused(session, words[0], rc);
     if (session->json)
-        json_value(stdout, value);
+        json_bytes(stdout, value, size);
     else
         fwrite(value, 1, size, stdout);
     putchar('\n');
     return EXIT_DONE;
 }
 
+/* Texts that are ended by NULs: an array, or separated by `between`. */
+static void print_texts(const struct session *session, const char *texts, size_t size, char between)
+{
+    if (session->json)
+        putchar('[');
+    for (size_t at = 0; at < size; at += strlen(texts + at) + 1) {
+        if (at > 0)
+            putchar(session->json ? ',' : between);
+        if (session->json)
+            json_string(stdout, texts + at);
+        else
+            fputs(texts + at, stdout);
+    }
+    if (session->json)
+        putchar(']');
+    if (session->json || size > 0)
+        putchar('\n');
+}
+
 int do_name_list(struct session *session, const char *const *words, size_t count)
 {
     const char *names;
-    size_t size, at = 0;
-    int rc, status = one_path("list", words, count);
+    size_t size;
+    int rc, status = begin(session, "list", words, count);
 
-    if (status != EXIT_DONE || !session_open(session))
-        return status != EXIT_DONE ? status : EXIT_REFUSED;
+    if (status != EXIT_DONE)
+        return status;
     rc = ns_client_list(session->client, 0, words[0], &names, &size);
     if (rc != 0)
         return session_refused(session, words[0], rc);
-    if (session->json)
-        putchar('[');
-    for (; at < size; at += strlen(names + at) + 1) {
-        if (!session->json) {
-            puts(names + at);
-            continue;
-        }
-        fputs(at == 0 ? "" : ",", stdout);
-        json_string(stdout, names + at);
-    }
-    if (session->json)
-        puts("]");
+    print_texts(session, names, size, '\n');
     return EXIT_DONE;
 }
 
-static int set_perms(struct session *session, const char *path, const char *const *perms, size_t count)
+static int set_perms(struct session *session, const char *path, const char *const *perms,
+                     size_t count)
 {
     char payload[1024];
     size_t used = 0;
@@ -82,7 +94,7 @@ int do_name_perms(struct session *session, const char *const *words, size_t coun
     int rc;
 
     if (count == 0 || words[0][0] != '/')
-        return usage("a path is missing: name perms PATH [n|r|w|bNUMBER]...");
+        return usage("PATH is missing, and begins with '/': name perms PATH [n|r|w|bNUMBER]...");
     if (!session_open(session))
         return EXIT_REFUSED;
     if (count > 1)
@@ -90,15 +102,6 @@ int do_name_perms(struct session *session, const char *const *words, size_t coun
     rc = ns_client_get_perms(session->client, 0, words[0], &perms, &size);
     if (rc != 0)
         return session_refused(session, words[0], rc);
-    if (session->json)
-        putchar('[');
-    for (size_t at = 0; at < size; at += strlen(perms + at) + 1) {
-        fputs(at == 0 ? "" : session->json ? "," : " ", stdout);
-        if (session->json)
-            json_string(stdout, perms + at);
-        else
-            fputs(perms + at, stdout);
-    }
-    puts(session->json ? "]" : "");
+    print_texts(session, perms, size, ' ');
     return EXIT_DONE;
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#define _GNU_SOURCE
 #include "cli/session.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-static const char *socket_name(const struct session *session)
+const char *session_socket(const struct session *session)
 {
     const char *name = session->socket != NULL ? session->socket : getenv("KEDGE_SOCKET");
 
@@ -21,8 +23,10 @@ bool session_open(struct session *session)
 
     if (rc == 0)
         return true;
-    fprintf(stderr, "kedgectl: no daemon at %s: %s%s\n", socket_name(session), strerror(-rc),
-            rc == -EACCES ? "" : "; is kedged running, and is this its socket (--socket, KEDGE_SOCKET)?");
+    refused("no daemon at %s: %s%s", session_socket(session), strerror(-rc),
+            rc == -EACCES
+                ? ""
+                : "; is kedged running, and is this its socket (--socket, KEDGE_SOCKET)?");
     return false;
 }
 
@@ -37,8 +41,29 @@ int session_refused(struct session *session, const char *what, int error)
 {
     const char *reason = error == -EPIPE ? "" : ns_client_reason(session->client);
 
-    fprintf(stderr, "kedgectl: %s%s%s\n", what, *what == '\0' ? "" : ": ",
-            *reason != '\0' ? reason : strerror(-error));
+    if (error == -EPIPE)
+        return refused("the daemon has closed the connection");
+    /* The daemon's sentences begin with the name that they are about. */
+    if (*reason != '\0' && strncmp(reason, what, strlen(what)) == 0)
+        return refused("%s", reason);
+    return refused("%s%s%s", what, *what == '\0' ? "" : ": ",
+                   *reason != '\0' ? reason : strerror(-error));
+}
+
+static void say(const char *format, va_list args)
+{
+    fputs("kedgectl: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
+int refused(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(format, args);
+    va_end(args);
     return EXIT_REFUSED;
 }
 
@@ -46,90 +71,48 @@ int usage(const char *format, ...)
 {
     va_list args;
 
-    fputs("kedgectl: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    say(format, args);
     va_end(args);
-    fputc('\n', stderr);
     return EXIT_USAGE;
+}
+
+/* Lines are flushed when they are complete, so that nothing is left to do. */
+static void end(int signal)
+{
+    (void)signal;
+    _exit(EXIT_DONE);
+}
+
+void end_on_signals(void)
+{
+    signal(SIGINT, end);
+    signal(SIGTERM, end);
+}
+
+int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 void *must(void *memory)
 {
-    if (memory == NULL) {
-        fputs("kedgectl: no memory\n", stderr);
-        exit(EXIT_REFUSED);
-    }
+    if (memory == NULL)
+        exit(refused("no memory"));
     return memory;
-}
-
-static char *format_path(const char *format, va_list args)
-{
-    char *path;
-
-    return vasprintf(&path, format, args) < 0 ? must(NULL) : path;
 }
 
 char *must_printf(const char *format, ...)
 {
     va_list args;
     char *text;
+    int size;
 
     va_start(args, format);
-    text = format_path(format, args);
+    size = vasprintf(&text, format, args);
     va_end(args);
-    return text;
-}
-
-char *session_read(struct session *session, const char *format, ...)
-{
-    const char *value;
-    va_list args;
-    char *path;
-    size_t size;
-    int rc;
-
-    va_start(args, format);
-    path = format_path(format, args);
-    va_end(args);
-    rc = ns_client_read(session->client, 0, path, &value, &size);
-    free(path);
-    return rc == 0 ? must(strndup(value, size)) : NULL;
-}
-
-static char **split_names(const char *names, size_t size)
-{
-    size_t count = 0, i = 0;
-    char **list, *copy;
-
-    for (size_t at = 0; at < size; at++)
-        count += names[at] == '\0';
-    list = must(malloc((count + 1) * sizeof(list[0]) + size + 1));
-    copy = (char *)(list + count + 1);
-    memcpy(copy, names, size);
-    for (; i < count; i++) {
-        list[i] = copy;
-        copy += strlen(copy) + 1;
-    }
-    list[count] = NULL;
-    return list;
-}
-
-char **session_list(struct session *session, const char *format, ...)
-{
-    const char *names = "";
-    va_list args;
-    char *path, **list;
-    size_t size = 0;
-    int rc;
-
-    va_start(args, format);
-    path = format_path(format, args);
-    va_end(args);
-    rc = ns_client_list(session->client, 0, path, &names, &size);
-    list = rc == 0 ? split_names(names, size) : rc == -ENOENT ? split_names("", 0) : NULL;
-    if (list == NULL)
-        session_refused(session, path, rc);
-    free(path);
-    return list;
+    return size < 0 ? must(NULL) : text;
 }

@@ -12,10 +12,11 @@
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 struct session {
+    const char *noun;   /* that the command is about; NULL: about none */
     const char *socket; /* --socket, or NULL */
     bool json, applied, dependents, learned, once;
-    unsigned timeout;  /* seconds: --timeout; 0: not given */
-    unsigned interval; /* seconds: --interval */
+    unsigned timeout_ms;  /* --timeout; 0: not given */
+    unsigned interval_ms; /* --interval; 0: not given */
     struct ns_client *client;
 };
 
@@ -23,18 +24,22 @@ struct session {
 bool session_open(struct session *session);
 void session_close(struct session *session);
 
+/* The path of the socket, for messages. */
+const char *session_socket(const struct session *session);
+
 /* Say a refusal on stderr: what was tried, and the daemon's sentence. Returns EXIT_REFUSED. */
 int session_refused(struct session *session, const char *what, int error);
+
+/* Say a refusal of our own on stderr. Returns EXIT_REFUSED. */
+int refused(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Say wrong usage on stderr. Returns EXIT_USAGE. */
 int usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Read a name into malloc'ed memory; NULL if it is absent or can't be read. */
-char *session_read(struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* For commands that go on until somebody ends them: SIGINT and SIGTERM end the program as a success. */
+void end_on_signals(void);
 
-/* The children of a name, as a NULL-terminated array in one malloc'ed block; empty if it is absent. NULL:
- * an error, said on stderr. */
-char **session_list(struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int64_t now_ms(void);
 
 /* malloc, or the end of the program. */
 void *must(void *memory);

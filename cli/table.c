@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/table.h"
 
-#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/json.h"
 #include "cli/session.h"
 
 struct row *table_add(struct table *table)
@@ -17,37 +18,51 @@ struct row *table_add(struct table *table)
     return &table->rows[table->count++];
 }
 
-void json_string(FILE *file, const char *text)
+static int compare_fields(const char *a, const char *b)
 {
-    fputc('"', file);
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            fprintf(file, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20)
-            fprintf(file, "\\u%04x", (unsigned char)*text);
-        else
-            fputc(*text, file);
+    return strverscmp(a != NULL ? a : "", b != NULL ? b : "");
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct row *left = a, *right = b;
+    int order = compare_fields(left->fields[0], right->fields[0]);
+
+    return order != 0 ? order : compare_fields(left->fields[1], right->fields[1]);
+}
+
+void table_sort(struct table *table)
+{
+    if (table->count > 1)
+        qsort(table->rows, table->count, sizeof(table->rows[0]), compare_rows);
+}
+
+/* ---- JSON ---- */
+
+static void print_list(const char *words)
+{
+    const char *separator = "";
+
+    putchar('[');
+    while (*(words += strspn(words, " ")) != '\0') {
+        size_t size = strcspn(words, " ");
+
+        fputs(separator, stdout);
+        json_bytes(stdout, words, size);
+        separator = ",";
+        words += size;
     }
-    fputc('"', file);
+    putchar(']');
 }
 
-static bool is_number(const char *text)
+static void print_field(enum column_kind kind, const char *field)
 {
-    size_t size = strlen(text);
-
-    if (size == 0 || size > 15 || (text[0] == '0' && size > 1))
-        return false;
-    while (isdigit((unsigned char)*text))
-        text++;
-    return *text == '\0';
-}
-
-void json_value(FILE *file, const char *text)
-{
-    if (is_number(text))
-        fputs(text, file);
+    if (kind == COLUMN_LIST)
+        print_list(field);
+    else if (kind == COLUMN_TEXT)
+        json_string(stdout, field);
     else
-        json_string(file, text);
+        json_value(stdout, field);
 }
 
 static void print_object(const struct table *table, const struct row *row)
@@ -55,13 +70,13 @@ static void print_object(const struct table *table, const struct row *row)
     const char *separator = "";
 
     putchar('{');
-    for (int i = 0; table->titles[i] != NULL; i++) {
+    for (int i = 0; table->columns[i].title != NULL; i++) {
         if (row->fields[i] == NULL)
             continue;
         fputs(separator, stdout);
-        json_string(stdout, table->titles[i]);
+        json_string(stdout, table->columns[i].title);
         putchar(':');
-        json_value(stdout, row->fields[i]);
+        print_field(table->columns[i].kind, row->fields[i]);
         separator = ",";
     }
     putchar('}');
@@ -82,6 +97,8 @@ static void print_json(const struct table *table, bool single)
     puts(table->count > 0 ? "\n]" : "]");
 }
 
+/* ---- columns ---- */
+
 static const char *shown(const char *field)
 {
     return field == NULL || *field == '\0' ? "-" : field;
@@ -89,7 +106,7 @@ static const char *shown(const char *field)
 
 static int width_of(const struct table *table, int column)
 {
-    size_t width = strlen(table->titles[column]);
+    size_t width = strlen(table->columns[column].title);
 
     for (size_t i = 0; i < table->count; i++)
         if (strlen(shown(table->rows[i].fields[column])) > width)
@@ -97,20 +114,54 @@ static int width_of(const struct table *table, int column)
     return (int)width;
 }
 
+/* Values may hold anything; a terminal gets printable characters only. */
+static void print_cell(const char *text, int width, bool right, bool last)
+{
+    int pad = width - (int)strlen(text);
+
+    if (right)
+        printf("%*s", pad, "");
+    for (; *text != '\0'; text++)
+        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    if (last)
+        putchar('\n');
+    else
+        printf("%*s", right ? 2 : pad + 2, "");
+}
+
+static int last_column(const struct table *table)
+{
+    int last = 0;
+
+    for (int i = 0; table->columns[i].title != NULL; i++)
+        if (table->columns[i].kind != COLUMN_DETAIL)
+            last = i;
+    return last;
+}
+
+/* row NULL: the titles. */
+static void print_line(const struct table *table, const int *width, int last, const struct row *row)
+{
+    for (int i = 0; i <= last; i++) {
+        bool right = table->columns[i].kind == COLUMN_NUMBER;
+
+        if (table->columns[i].kind != COLUMN_DETAIL)
+            print_cell(row != NULL ? shown(row->fields[i]) : table->columns[i].title,
+                       i == last && !right ? 0 : width[i], right, i == last);
+    }
+}
+
 static void print_columns(const struct table *table)
 {
-    int width[TABLE_FIELDS_MAX];
+    int width[TABLE_FIELDS_MAX], last = last_column(table);
 
     if (table->count == 0)
         return;
-    for (int i = 0; table->titles[i] != NULL; i++) {
-        width[i] = table->titles[i + 1] == NULL ? 0 : width_of(table, i);
-        printf("%-*s%s", width[i], table->titles[i], table->titles[i + 1] == NULL ? "\n" : "  ");
-    }
+    for (int i = 0; i <= last; i++)
+        width[i] = width_of(table, i);
+    print_line(table, width, last, NULL);
     for (size_t row = 0; row < table->count; row++)
-        for (int i = 0; table->titles[i] != NULL; i++)
-            printf("%-*s%s", width[i], shown(table->rows[row].fields[i]),
-                   table->titles[i + 1] == NULL ? "\n" : "  ");
+        print_line(table, width, last, &table->rows[row]);
 }
 
 void table_print(struct table *table, bool json, bool single)

@@ -2,6 +2,7 @@
 /* Splitting a line into words, and finding the word that was meant. */
 #include "cli/words.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -32,21 +33,68 @@ static int bad_byte(struct splitter *splitter)
     return -EINVAL;
 }
 
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *digit = c == '\0' ? NULL : strchr(digits, tolower((unsigned char)c));
+
+    return digit == NULL ? -1 : (int)(digit - digits);
+}
+
+/* xHH: a byte that is no text. */
+static int take_hex(struct splitter *splitter)
+{
+    bool whole = splitter->end - splitter->at >= 3;
+    int high = whole ? hex_digit(splitter->at[1]) : -1;
+    int low = whole ? hex_digit(splitter->at[2]) : -1;
+
+    if (high < 0 || low < 0 || high + low == 0) {
+        snprintf(splitter->why, COMMAND_WHY_MAX,
+                 "\\x is not followed by two hexadecimal digits of a byte; \\x0a would be right");
+        return -EINVAL;
+    }
+    *splitter->out++ = (char)(high * 16 + low);
+    splitter->at += 3;
+    return 0;
+}
+
+/* What follows \ inside of "...". */
+static int take_escape(struct splitter *splitter)
+{
+    static const char letters[] = "nrt", meanings[] = "\n\r\t";
+    const char *letter;
+
+    if (bad_byte(splitter) != 0)
+        return -EINVAL;
+    if (*splitter->at == 'x')
+        return take_hex(splitter);
+    letter = strchr(letters, *splitter->at);
+    *splitter->out++ = letter != NULL ? meanings[letter - letters] : *splitter->at;
+    splitter->at++;
+    return 0;
+}
+
 /* The inside of "..." (with escapes) or '...' (without). */
 static int take_quoted(struct splitter *splitter, char quote)
 {
-    for (splitter->at++; splitter->at < splitter->end; splitter->at++) {
+    int rc = 0;
+
+    splitter->at++;
+    while (rc == 0 && splitter->at < splitter->end) {
         if (*splitter->at == quote) {
             splitter->at++;
             return 0;
         }
-        if (*splitter->at == '\\' && quote == '"' && splitter->at + 1 < splitter->end)
+        if (*splitter->at == '\\' && quote == '"' && splitter->at + 1 < splitter->end) {
             splitter->at++;
-        if (bad_byte(splitter) != 0)
-            return -EINVAL;
-        *splitter->out++ = *splitter->at;
+            rc = take_escape(splitter);
+            continue;
+        }
+        rc = bad_byte(splitter);
+        *splitter->out++ = *splitter->at++;
     }
-    snprintf(splitter->why, COMMAND_WHY_MAX, "a quote is not closed; end it with %c", quote);
+    if (rc == 0)
+        snprintf(splitter->why, COMMAND_WHY_MAX, "a quote is not closed; end it with %c", quote);
     return -EINVAL;
 }
 
@@ -68,7 +116,8 @@ static int take_word(struct splitter *splitter)
     return rc;
 }
 
-int command_split(const char *line, size_t size, char *buffer, const char *words[COMMAND_WORDS_MAX], char *why)
+int command_split(const char *line, size_t size, char *buffer, const char *words[COMMAND_WORDS_MAX],
+                  char *why)
 {
     struct splitter splitter = {line, line + size, buffer, why};
     int count = 0;
@@ -79,7 +128,8 @@ int command_split(const char *line, size_t size, char *buffer, const char *words
         if (splitter.at == splitter.end || *splitter.at == '#')
             return count;
         if (count == COMMAND_WORDS_MAX) {
-            snprintf(why, COMMAND_WHY_MAX, "more than %d words; quote what belongs together", COMMAND_WORDS_MAX);
+            snprintf(why, COMMAND_WHY_MAX, "more than %d words; quote what belongs together",
+                     COMMAND_WORDS_MAX);
             return -EINVAL;
         }
         words[count++] = splitter.out;
@@ -146,7 +196,7 @@ int words_refuse(char *why, const char *what, const char *word, const char *cons
     }
     for (; *list != NULL && used < COMMAND_WHY_MAX; list++)
         used += snprintf(why + used, (size_t)(COMMAND_WHY_MAX - used), "%s%s", *list,
-                         list[1] == NULL     ? " would be"
+                         list[1] == NULL   ? " would be"
                          : list[2] == NULL ? " or "
                                            : ", ");
     return -EINVAL;

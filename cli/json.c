@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* JSON, out and in (RFC 8259). */
+#include "cli/json.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/tree.h"
+
+/* ---- out ---- */
+
+/* Bytes of the UTF-8 character (RFC 3629) at text, 0 if there is none. */
+static size_t utf8_size(const unsigned char *text, size_t size)
+{
+    static const struct {
+        unsigned char low, high, second_low, second_high;
+        size_t size;
+    } forms[] = {
+        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    size_t form = 0, i = 2;
+
+    while (form < sizeof(forms) / sizeof(forms[0]) && text[0] > forms[form].high)
+        form++;
+    if (form == sizeof(forms) / sizeof(forms[0]) || text[0] < forms[form].low ||
+        size < forms[form].size)
+        return 0;
+    if (forms[form].size > 1 &&
+        (text[1] < forms[form].second_low || text[1] > forms[form].second_high))
+        return 0;
+    while (i < forms[form].size && (text[i] & 0xc0) == 0x80)
+        i++;
+    return i >= forms[form].size ? forms[form].size : 0;
+}
+
+void json_bytes(FILE *file, const char *text, size_t size)
+{
+    fputc('"', file);
+    for (size_t at = 0; at < size;) {
+        size_t character = utf8_size((const unsigned char *)text + at, size - at);
+
+        if (text[at] == '"' || text[at] == '\\')
+            fprintf(file, "\\%c", text[at]);
+        else if (character == 0)
+            fprintf(file, "\\u%04x", (unsigned char)text[at]);
+        else
+            fwrite(text + at, 1, character, file);
+        at += character == 0 ? 1 : character;
+    }
+    fputc('"', file);
+}
+
+void json_string(FILE *file, const char *text)
+{
+    json_bytes(file, text, strlen(text));
+}
+
+static bool is_number(const char *text)
+{
+    size_t whole = strspn(text, "0123456789"), fraction = 0;
+
+    if (whole == 0 || whole > 20 || (text[0] == '0' && whole > 1))
+        return false;
+    text += whole;
+    if (*text == '.') {
+        fraction = strspn(text + 1, "0123456789");
+        text += fraction == 0 ? 0 : fraction + 1;
+    }
+    return *text == '\0';
+}
+
+void json_value(FILE *file, const char *text)
+{
+    if (is_number(text))
+        fputs(text, file);
+    else
+        json_string(file, text);
+}
+
+/* ---- in ---- */
+
+enum { DEPTH_MAX = 32 };
+
+struct parser {
+    const char *at;
+    int depth;
+};
+
+static int parse_value(struct parser *parser, struct node *node);
+
+static void skip_blanks(struct parser *parser)
+{
+    parser->at += strspn(parser->at, " \t\r\n");
+}
+
+/* Skip blanks, and take the character if it is there. */
+static bool take(struct parser *parser, char character)
+{
+    skip_blanks(parser);
+    if (*parser->at != character)
+        return false;
+    parser->at++;
+    return true;
+}
+
+/* The rest of \uXXXX as UTF-8; surrogates are left as two characters of three bytes. */
+static int take_code(struct parser *parser, FILE *out)
+{
+    unsigned code = 0;
+
+    for (int i = 0; i < 4; i++, parser->at++) {
+        if (!isxdigit((unsigned char)*parser->at))
+            return -EINVAL;
+        code = code * 16 + (unsigned)(isdigit((unsigned char)*parser->at)
+                                          ? *parser->at - '0'
+                                          : tolower((unsigned char)*parser->at) - 'a' + 10);
+    }
+    if (code < 0x80) {
+        fputc((int)code, out);
+        return 0;
+    }
+    if (code >= 0x800)
+        fputc((int)(0xe0 | code >> 12), out);
+    fputc((int)(code >= 0x800 ? 0x80 | (code >> 6 & 0x3f) : 0xc0 | code >> 6), out);
+    fputc((int)(0x80 | (code & 0x3f)), out);
+    return 0;
+}
+
+static int take_escape(struct parser *parser, FILE *out)
+{
+    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+    const char *letter;
+
+    if (*parser->at == 'u') {
+        parser->at++;
+        return take_code(parser, out);
+    }
+    letter = *parser->at != '\0' ? strchr(letters, *parser->at) : NULL;
+    if (letter == NULL)
+        return -EINVAL;
+    parser->at++;
+    fputc(meanings[letter - letters], out);
+    return 0;
+}
+
+/* What follows an opening quote. */
+static int take_string(struct parser *parser, char **text, size_t *size)
+{
+    FILE *out = must(open_memstream(text, size));
+    int rc = 0;
+
+    while (rc == 0 && *parser->at != '"') {
+        if (*parser->at == '\\') {
+            parser->at++;
+            rc = take_escape(parser, out);
+        } else if (*parser->at == '\0') {
+            rc = -EINVAL;
+        } else {
+            fputc(*parser->at++, out);
+        }
+    }
+    fclose(out);
+    must(*text);
+    parser->at += rc == 0;
+    return rc;
+}
+
+static struct node *add_child(struct node *node)
+{
+    struct node *grown = must(realloc(node->children, (node->count + 1) * sizeof(grown[0])));
+
+    node->children = grown;
+    grown[node->count] = (struct node){.name = NULL};
+    return &grown[node->count++];
+}
+
+static int parse_child(struct parser *parser, struct node *node)
+{
+    struct node *child = add_child(node);
+    size_t size;
+
+    if (node->kind == NODE_ARRAY)
+        child->name = must(strdup(""));
+    else if (!take(parser, '"') || take_string(parser, &child->name, &size) != 0 ||
+             !take(parser, ':'))
+        return -EINVAL;
+    return parse_value(parser, child);
+}
+
+static int parse_children(struct parser *parser, struct node *node, char end)
+{
+    int rc = 0;
+
+    if (++parser->depth > DEPTH_MAX)
+        return -EINVAL;
+    if (take(parser, end)) {
+        parser->depth--;
+        return 0;
+    }
+    do
+        rc = parse_child(parser, node);
+    while (rc == 0 && take(parser, ','));
+    parser->depth--;
+    return rc != 0 || !take(parser, end) ? -EINVAL : 0;
+}
+
+static int parse_bare(struct parser *parser, struct node *node)
+{
+    node->size = strspn(parser->at, "+-.0123456789abcdefghijklmnopqrstuvwxyzE");
+    if (node->size == 0)
+        return -EINVAL;
+    node->kind = NODE_NUMBER;
+    node->value = must(strndup(parser->at, node->size));
+    parser->at += node->size;
+    return 0;
+}
+
+static int parse_value(struct parser *parser, struct node *node)
+{
+    if (take(parser, '"')) {
+        node->kind = NODE_TEXT;
+        return take_string(parser, &node->value, &node->size);
+    }
+    if (take(parser, '{')) {
+        node->kind = NODE_OBJECT;
+        return parse_children(parser, node, '}');
+    }
+    if (take(parser, '[')) {
+        node->kind = NODE_ARRAY;
+        return parse_children(parser, node, ']');
+    }
+    return parse_bare(parser, node);
+}
+
+int tree_parse_json(const char *text, struct node *root)
+{
+    struct parser parser = {.at = text};
+    int rc;
+
+    *root = (struct node){.name = must(strdup(""))};
+    rc = parse_value(&parser, root);
+    skip_blanks(&parser);
+    if (rc == 0 && *parser.at == '\0')
+        return 0;
+    tree_free(root);
+    return -EINVAL;
+}
