@@ -36,7 +36,7 @@ static const char *link_name(const struct nlmsghdr *message)
     return NULL;
 }
 
-static void take_messages(struct netlink *netlink, const void *buffer, int size)
+static void take_messages(struct netlink *netlink, const void *buffer, uint32_t size)
 {
     for (const struct nlmsghdr *message = buffer; NLMSG_OK(message, size); message = NLMSG_NEXT(message, size))
         if (message->nlmsg_type == RTM_NEWLINK || message->nlmsg_type == RTM_DELLINK)
@@ -58,7 +58,7 @@ static void receive(struct ns_io *io, uint32_t events)
         }
         if (size <= 0)
             return;
-        take_messages(netlink, buffer, (int)size);
+        take_messages(netlink, buffer, (uint32_t)size);
     }
 }
 
