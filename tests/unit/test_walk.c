@@ -277,7 +277,8 @@ struct lcore {
     struct flow_missing requests[REQUESTS];
     _Atomic uint32_t asked, answered;
     uint64_t state;
-    uint64_t uses, torn;
+    _Atomic uint64_t uses;
+    uint64_t torn;
 };
 
 static struct lcore lcores[LCORES];
@@ -339,7 +340,7 @@ static void lcore_packet(struct lcore *self)
     if (record->kind ==
         ADJACENCY_FORWARD) /* in these MAC addresses the last two bytes are the same */
         self->torn += record->header[4] != record->header[5];
-    self->uses++;
+    atomic_fetch_add_explicit(&self->uses, 1, memory_order_relaxed);
     if (lcore_random(self, 50) == 0)
         flow_forget(self->table, flow_index(self->table, flow));
 }
@@ -464,6 +465,16 @@ static void let_rest(void)
     }
 }
 
+/* How many packets has the slowest lcore seen? */
+static uint64_t all_busy(void)
+{
+    uint64_t least = UINT64_MAX;
+
+    for (int i = 0; i < LCORES; i++)
+        least = RTE_MIN(least, atomic_load_explicit(&lcores[i].uses, memory_order_relaxed));
+    return least;
+}
+
 static int setup_threads(void **state)
 {
     (void)state;
@@ -482,7 +493,7 @@ static void test_threads(void **state)
     seed_begin();
     for (unsigned i = 0; i < LCORES; i++)
         lcore_start(&lcores[i], i);
-    for (unsigned commits = 0; commits < 20000 * seed_scale(); commits++) {
+    for (unsigned commits = 0; commits < 20000 * seed_scale() || all_busy() < 20000; commits++) {
         control_changes();
         control_answers();
         ns_store_housekeep(world.store);
