@@ -109,27 +109,33 @@ void forward_send(struct worker *worker, struct rte_mbuf *mbuf, const struct adj
         bridge_flood(worker, mbuf, bridge, LINK_NO_ID);
 }
 
-/* The TTL first: it is judged before anything on the way out (RFC 1812 section 5.3.1). An ICMP error shows
- * the packet as it came, so the hop is taken off when it is sure to go. */
+/* A packet of somebody else's that would have to go on, but may not. True: it was dropped. The TTL is judged
+ * before anything on the way out (RFC 1812 section 5.3.1). */
+static bool hops_are_over(struct worker *worker, struct packet *packet)
+{
+    if (packet_is_ours(&packet->key) || packet_ip(packet->mbuf)->time_to_live > 1)
+        return false;
+    icmp_error(worker, packet, ICMP_TIME_EXCEEDED, 0, 0);
+    drop(worker, packet->mbuf, DROP_TTL);
+    return true;
+}
+
+/* An ICMP error shows the packet as it came, so a hop is taken off when it is sure to go. */
 static void apply_forward(struct worker *worker, struct packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
     struct rte_ipv4_hdr *ip = packet_ip(mbuf);
-    bool ours = packet_is_ours(&packet->key);
     bool too_big = rte_pktmbuf_pkt_len(mbuf) - RTE_ETHER_HDR_LEN > packet->record->mtu;
 
-    if (!ours && ip->time_to_live <= 1) {
-        icmp_error(worker, packet, ICMP_TIME_EXCEEDED, 0, 0);
-        drop(worker, mbuf, DROP_TTL);
+    if (hops_are_over(worker, packet))
         return;
-    }
     if (too_big && ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_DF_FLAG)) {
         icmp_error(worker, packet, ICMP_UNREACHABLE, ICMP_UNREACHABLE_FRAGMENTATION,
                    packet->record->mtu);
         drop(worker, mbuf, DROP_MTU);
         return;
     }
-    if (!ours) {
+    if (!packet_is_ours(&packet->key)) {
         packet_decrement_ttl(ip);
         tally(worker->counters.routed, 1);
     }
@@ -137,6 +143,12 @@ static void apply_forward(struct worker *worker, struct packet *packet)
         fragment_send(worker, mbuf, packet->record);
     else
         forward_send(worker, mbuf, packet->record);
+}
+
+static void apply_hold(struct worker *worker, struct packet *packet)
+{
+    if (!hops_are_over(worker, packet))
+        hold_unresolved(worker, packet);
 }
 
 static void apply_unreachable(struct worker *worker, struct packet *packet)
@@ -166,7 +178,7 @@ static void (*const apply[ADJACENCY_KINDS])(struct worker *worker, struct packet
     [ADJACENCY_FLOOD] = apply_forward,
     [ADJACENCY_BRIDGED] = apply_no_route, /* no routed flow is bound to a station */
     [ADJACENCY_BRIDGE_FLOOD] = apply_no_route,
-    [ADJACENCY_HOLD] = hold_unresolved,
+    [ADJACENCY_HOLD] = apply_hold,
     [ADJACENCY_UNREACHABLE] = apply_unreachable,
     [ADJACENCY_NO_ROUTE] = apply_no_route,
     [ADJACENCY_BLACKHOLE] = apply_blackhole,

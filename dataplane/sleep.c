@@ -18,8 +18,10 @@
 
 #include "dataplane/worker_p.h"
 
-/* With interrupts everywhere: the sweep for idle flows still wants its turn. */
-enum { LONG_NAP_US = 500000 };
+enum {
+    LONG_NAP_US = 500000, /* interrupts everywhere: the sweep for idle flows still wants its turn */
+    QUIET_US = 50000,
+};
 
 int sleep_new(struct worker *worker)
 {
@@ -30,6 +32,8 @@ int sleep_new(struct worker *worker)
 
 static int interrupt_control(struct worker *worker, unsigned port, int operation)
 {
+    if (!rte_eth_dev_is_valid_port((uint16_t)port))
+        return -ENODEV;
     return rte_eth_dev_rx_intr_ctl_q((uint16_t)port, 0, worker->interrupt_fd, operation, NULL);
 }
 
@@ -109,11 +113,18 @@ static bool frames_wait(const struct worker *worker)
     return false;
 }
 
+/* Short naps at first; longer ones when it has been quiet for a while, because a nap costs what it costs to
+ * put a thread to sleep (20 us on a virtual machine), and still a packet waits less than a millisecond. */
 static uint64_t nap_us(const struct worker *worker)
 {
     bool all = worker->polled_count == (unsigned)__builtin_popcount(worker->interrupts);
+    uint64_t us = worker->workers->options.nap_us;
 
-    return all && worker->held_queues == 0 ? LONG_NAP_US : worker->workers->options.nap_us;
+    if (worker->held_queues > 0)
+        return us;
+    if (all)
+        return LONG_NAP_US;
+    return worker->tsc - worker->idle_since < worker_us(worker, QUIET_US) ? us : us * 5 / 2;
 }
 
 static void nap(struct worker *worker, uint64_t us)

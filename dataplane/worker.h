@@ -141,7 +141,7 @@ struct worker_options {
     uint32_t idle_seconds;    /* of a flow */
     bool poll;                /* never sleep */
     uint32_t sleep_after_us;  /* 0 = 100 */
-    uint32_t nap_us;          /* 0 = 250 */
+    uint32_t nap_us;          /* 0 = 250; two and a half times as long after a while of quiet */
     uint32_t hold_packets;    /* for one next hop; 0 = 64 */
     uint32_t hold_total;      /* in all; 0 = an eighth of the packet pool */
     uint32_t hold_seconds;    /* a packet waits at most; 0 = 10 */

@@ -316,6 +316,27 @@ static void our_own_packets_wait_too(void **state)
     rte_pktmbuf_free(mbuf);
 }
 
+/* It may not go there anyway: its source needn't wait to hear that. */
+static void who_has_no_hop_left_does_not_wait(void **state)
+{
+    struct rte_mbuf *mbuf;
+
+    (void)state;
+    dp_neighbour("in0", 0, 2);
+    send_numbers(0, 1); /* makes the flow, and waits */
+    dp_run();
+    mbuf = udp(address(1, 2), 0);
+    ip_of(mbuf)->time_to_live = 1;
+    packet_set_checksum(ip_of(mbuf));
+    dp_send(IN, mbuf);
+    dp_run();
+    mbuf = dp_receive(IN);
+    assert_non_null(mbuf);
+    assert_int_equal(l4_of(mbuf)[0], ICMP_TIME_EXCEEDED);
+    rte_pktmbuf_free(mbuf);
+    assert_int_equal(dp.worker->counters.held_now, 1);
+}
+
 static void nothing_stays_behind_at_the_end(void **state)
 {
     (void)state;
@@ -347,6 +368,7 @@ int main(void)
         test(the_gap_of_a_migration_is_bridged),
         test(a_flow_counts_each_packet_once),
         test(our_own_packets_wait_too),
+        test(who_has_no_hop_left_does_not_wait),
         test(nothing_stays_behind_at_the_end),
     };
 
