@@ -190,12 +190,20 @@ static int apply_address(struct parser *parser, const struct property *property)
     return write_below(parser, property->name, address, slash + 1);
 }
 
+static bool has_write(const struct parser *parser)
+{
+    const struct command *command = parser->command;
+
+    return command->op_count > 0 && command->ops[command->op_count - 1].kind == COMMAND_WRITE;
+}
+
 /* The object itself has the value "WORD static". */
 static int apply_static(struct parser *parser, const struct property *property)
 {
     char value[128];
 
-    (void)property;
+    if (has_write(parser))
+        return refuse(parser, "\"%s\" is too much: it has one already", property->keyword);
     snprintf(value, sizeof(value), "%.64s static", take(parser));
     return add_op(parser, COMMAND_WRITE, parser->object, value);
 }
@@ -204,8 +212,7 @@ static int apply_next_hop(struct parser *parser, const struct property *property
 {
     char value[128];
 
-    if (parser->command->op_count > 0 &&
-        parser->command->ops[parser->command->op_count - 1].kind == COMMAND_WRITE)
+    if (has_write(parser))
         return refuse(parser,
                       "a route goes one way: via ADDRESS, dev INTERFACE, blackhole or reject");
     if (property->value == NULL)
@@ -249,7 +256,7 @@ static const struct property fdb_properties[] = {
     {0},
 };
 static const struct property neigh_properties[] = {
-    {"mac", "MAC", true, false, apply_static, NULL},
+    {"mac", "MAC", false, false, apply_static, NULL},
     {"lladdr", "MAC", false, false, apply_static, NULL},
     {0},
 };
@@ -316,23 +323,23 @@ static int locate_path(struct parser *parser)
     return 0;
 }
 
+static const char *const flow_terms[] = {
+    "src=", "dst=", "proto=", "sport=", "dport=", "iface=", NULL};
+
 /* Bare terms of a match: flow add web dst=10.0.0.0/8 proto=tcp */
 static int flow_term(struct parser *parser)
 {
-    static const char *const keys[] = {"src=", "dst=", "proto=", "sport=", "dport=", "iface="};
-    const char *word = parser->words[0];
+    const char *const *term = flow_terms, *word = parser->words[0];
     size_t used = strlen(parser->match);
 
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        if (strncmp(word, keys[i], strlen(keys[i])) != 0)
-            continue;
-        if (used + strlen(word) + 2 > sizeof(parser->match))
-            return refuse(parser, "the match is too long");
-        snprintf(parser->match + used, sizeof(parser->match) - used, "%s%s", used == 0 ? "" : " ",
-                 take(parser));
-        return 0;
-    }
-    return -ENOENT;
+    while (*term != NULL && strncmp(word, *term, strlen(*term)) != 0)
+        term++;
+    if (*term == NULL)
+        return -ENOENT;
+    if (used + strlen(word) + 2 > sizeof(parser->match))
+        return refuse(parser, "the match is too long");
+    append(parser->match, sizeof(parser->match), "%s%s", used == 0 ? "" : " ", take(parser));
+    return 0;
 }
 
 static int flow_finish(struct parser *parser)
@@ -373,7 +380,7 @@ static int name_finish(struct parser *parser)
 static int neigh_finish(struct parser *parser)
 {
     if (parser->seen == 0)
-        return refuse(parser, "the address is missing: mac MAC");
+        return refuse(parser, "\"mac\" is missing: mac MAC");
     return 0;
 }
 
@@ -414,14 +421,18 @@ static const struct noun *find_noun(const char *name)
 
 static int unknown_property(struct parser *parser, const struct noun *noun)
 {
-    const char *keywords[8] = {0};
-    char what[64];
+    const char *keywords[16] = {0};
+    const char *word = parser->words[0];
+    char what[64], key[64];
     size_t count = 0;
 
     for (const struct property *p = noun->properties; p->keyword != NULL; p++)
         keywords[count++] = p->keyword;
+    for (const char *const *term = flow_terms; noun->other == flow_term && *term != NULL; term++)
+        keywords[count++] = *term;
     snprintf(what, sizeof(what), "a property of %s %s", noun->article, noun->title);
-    return words_refuse(parser->why, what, parser->words[0], keywords);
+    snprintf(key, sizeof(key), "%.*s", (int)strcspn(word, "=") + (strchr(word, '=') != NULL), word);
+    return words_refuse(parser->why, what, key, keywords);
 }
 
 static int take_property(struct parser *parser, const struct noun *noun)
@@ -452,8 +463,6 @@ static int check_required(struct parser *parser, const struct noun *noun)
     for (const struct property *p = noun->properties; p->keyword != NULL && parser->is_add; p++) {
         if (!p->required || (parser->seen & (1u << (p - noun->properties))))
             continue;
-        if (noun->properties == neigh_properties)
-            continue; /* mac and lladdr are one: neigh_finish() */
         return refuse(parser, "\"%s\" is missing: %s %s", p->keyword, p->keyword, p->value);
     }
     return 0;
@@ -510,6 +519,23 @@ static int del_member(struct parser *parser, const struct property *property, co
     return rc;
 }
 
+/* del takes the whole object, unless a member is named. */
+static int unknown_member(struct parser *parser, const struct noun *noun, const char *keyword)
+{
+    const char *keywords[8] = {0};
+    char what[80];
+    size_t count = 0;
+
+    for (const struct property *p = noun->properties; p->keyword != NULL; p++)
+        if (p->repeated)
+            keywords[count++] = p->keyword;
+    if (count == 0)
+        return refuse(parser, "\"%.64s\" is too much: del removes the whole %s", keyword,
+                      noun->title);
+    snprintf(what, sizeof(what), "what can be removed from %s %s", noun->article, noun->title);
+    return words_refuse(parser->why, what, keyword, keywords);
+}
+
 static int parse_del(struct parser *parser, const struct noun *noun)
 {
     const struct property *property = noun->properties;
@@ -523,11 +549,12 @@ static int parse_del(struct parser *parser, const struct noun *noun)
     while (property->keyword != NULL &&
            (strcmp(property->keyword, keyword) != 0 || !property->repeated))
         property++;
-    if (property->keyword == NULL || parser->count > 0)
-        return refuse(parser, "\"%.64s\" is too much: del removes the whole %s",
-                      property->keyword == NULL ? keyword : parser->words[0], noun->title);
+    if (property->keyword == NULL)
+        return unknown_member(parser, noun, keyword);
     if (value == NULL)
         return refuse(parser, "the value is missing after \"%s\"", keyword);
+    if (parser->count > 0)
+        return refuse(parser, "\"%.64s\" is too much: one %s at a time", parser->words[0], keyword);
     return del_member(parser, property, value);
 }
 

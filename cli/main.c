@@ -212,6 +212,12 @@ static int read_line(struct line *line, int argc, char **argv)
 
 /* ---- help ---- */
 
+/* The word that a command begins with. */
+static const char *first_word(const struct verb *verb)
+{
+    return verb->noun != NULL ? verb->noun : verb->name;
+}
+
 static bool is_noun(const char *word)
 {
     for (int i = 0; i < VERBS; i++)
@@ -233,12 +239,14 @@ static void help_verb(const struct verb *verb)
     putchar('\n');
 }
 
-static void help_flags(void)
+/* Flags that go with everything, and those of `mask`. */
+static void help_flags(unsigned mask)
 {
     printf("\nFlags, anywhere on the line:\n");
     for (int i = 0; i < FLAGS; i++)
-        printf("  %-12s %-8s %s\n", flags[i].name,
-               flags[i].argument != NULL ? flags[i].argument : "", flags[i].help);
+        if (flags[i].flag == 0 || (flags[i].flag & mask))
+            printf("  %-12s %-8s %s\n", flags[i].name,
+                   flags[i].argument != NULL ? flags[i].argument : "", flags[i].help);
 }
 
 static int help_all(void)
@@ -259,23 +267,12 @@ static int help_all(void)
             printf(", %s", verbs[i].name);
         }
     }
-    help_flags();
+    help_flags(~0u);
     printf(
         "\n`kedgectl NOUN --help` says more about a noun. Exit status: 0 done, 1 refused, 2 wrong "
         "usage.\n");
     return EXIT_DONE;
 }
-
-static int help_on(const char *word)
-{
-    for (int i = 0; i < VERBS; i++)
-        if (strcmp(verbs[i].noun != NULL ? verbs[i].noun : verbs[i].name, word) == 0)
-            help_verb(&verbs[i]);
-    help_flags();
-    return EXIT_DONE;
-}
-
-/* ---- dispatch ---- */
 
 static int unknown_noun(const char *word)
 {
@@ -283,15 +280,31 @@ static int unknown_noun(const char *word)
     char why[COMMAND_WHY_MAX];
     size_t count = 0;
 
-    for (int i = 0; i < VERBS; i++) {
-        const char *name = verbs[i].noun != NULL ? verbs[i].noun : verbs[i].name;
-
-        if (count == 0 || strcmp(names[count - 1], name) != 0)
-            names[count++] = name;
-    }
+    for (int i = 0; i < VERBS; i++)
+        if (count == 0 || strcmp(names[count - 1], first_word(&verbs[i])) != 0)
+            names[count++] = first_word(&verbs[i]);
     words_refuse(why, "a noun or a command", word, names);
     return usage("%s", why);
 }
+
+static int help_on(const char *word)
+{
+    unsigned mask = 0, count = 0;
+
+    for (int i = 0; i < VERBS; i++) {
+        if (strcmp(first_word(&verbs[i]), word) != 0)
+            continue;
+        help_verb(&verbs[i]);
+        mask |= verbs[i].flags;
+        count++;
+    }
+    if (count == 0)
+        return unknown_noun(word);
+    help_flags(mask);
+    return EXIT_DONE;
+}
+
+/* ---- dispatch ---- */
 
 static int unknown_verb(const char *noun, const char *word)
 {

@@ -11,7 +11,7 @@
 static int begin(struct session *session, const char *verb, const char *const *words, size_t count)
 {
     if (count != 1 || words[0][0] != '/')
-        return usage("one path, like /route, is right: name %s PATH", verb);
+        return usage("PATH is missing, and begins with '/': name %s /some/path", verb);
     return session_open(session) ? EXIT_DONE : EXIT_REFUSED;
 }
 

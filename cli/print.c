@@ -348,6 +348,17 @@ static bool is_mount(const char *name)
     return strcmp(name, "stats") == 0;
 }
 
+/* Xenstore's own part is there from the start. */
+static bool is_from_start(const struct node *node)
+{
+    static const char *const names[] = {"local", "vm", "tool", "libxl"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], node->name) == 0)
+            return node->count == 0 && node->size == 0;
+    return false;
+}
+
 unsigned print_commands(FILE *file, const struct node *root)
 {
     unsigned left_out = 0;
@@ -357,7 +368,7 @@ unsigned print_commands(FILE *file, const struct node *root)
     for (size_t i = 0; i < root->count; i++) {
         char *path = must_printf("/%s", root->children[i].name);
 
-        if (!is_mount(root->children[i].name))
+        if (!is_mount(root->children[i].name) && !is_from_start(&root->children[i]))
             left_out += each_name(&root->children[i], path, print_name, file);
         free(path);
     }
