@@ -37,6 +37,9 @@ KEDGED, KEDGECTL = BUILD / "kedged", BUILD / "kedgectl"
 # Sanitizers make everything slower, and start-up most of all.
 SLOW = 5 if any(word in str(BUILD) for word in ("address", "thread", "undefined")) else 1
 
+# What leaks are not ours; read by sanitizers only.
+ENVIRONMENT = {"LSAN_OPTIONS": f"suppressions={ROOT}/tests/e2e/lsan.supp:print_suppressions=0", **os.environ}
+
 
 class Kedged:
     """One daemon.
@@ -75,7 +78,7 @@ class Kedged:
         self.notify.bind(str(notify))
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env={**os.environ, "NOTIFY_SOCKET": str(notify)})
+                                            env={**ENVIRONMENT, "NOTIFY_SOCKET": str(notify)})
         if ready:
             self.wait_ready()
 
@@ -156,6 +159,14 @@ class Kedged:
             self.process.wait(5)
         self.notify.close()
 
+    def assert_sound(self):
+        """For fixtures: it has neither crashed nor been found wrong by a sanitizer."""
+        assert self.process.returncode in (0, 1, -signal.SIGKILL), \
+            f"kedged ended with {self.process.returncode}:\n{self.log}"
+        for report in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
+                       "runtime error:"):
+            assert report not in self.log, self.log
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _built():
@@ -202,6 +213,8 @@ def kedged(request, tmp_path):
     yield start
     for daemon in daemons:
         daemon.close()
+    for daemon in daemons:
+        daemon.assert_sound()
 
 
 class Routed:

@@ -71,6 +71,38 @@ def test_killed_daemon_leaves_nothing_to_the_next(kedged):
     assert not os.path.exists(folder)
 
 
+def hugepage_files():
+    return set(glob.glob("/dev/hugepages/kedge-*map_*"))
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/hugepages").is_mount(), reason="no hugetlbfs is mounted")
+def test_hugepages_leave_no_file(kedged):
+    free = int(pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages").read_text())
+    if free < 160:
+        pytest.skip(f"{free} hugepages are free, 160 are needed: make hugepages")
+    before = hugepage_files()
+    first = kedged(huge=True)
+    assert hugepage_files() - before
+    assert "--no-huge" not in first.log
+    first.process.kill()
+    first.wait()
+    assert hugepage_files() - before
+    # What a killed daemon has left goes at the next start, whatever memory that uses.
+    second = kedged(socket_path=first.socket)
+    assert hugepage_files() == before
+    assert second.stop() == 0
+    third = kedged(huge=True, socket_path=first.socket)
+    assert hugepage_files() - before
+    assert third.stop() == 0
+    assert hugepage_files() == before
+
+
+def test_without_hugepages_it_says_what_that_costs(kedged):
+    daemon = kedged(huge=True, args=["--packets", "8000000", "--memory", "1000000"], ready=False)
+    wait_until(lambda: "speed" in daemon.log or daemon.process.poll() is not None, 20)
+    assert "hugepages are free" in daemon.log and "make hugepages" in daemon.log
+
+
 def test_second_daemon_on_the_same_socket_is_refused(kedged):
     first = kedged()
     folder = prefix_of(first)
