@@ -278,8 +278,11 @@ static inline struct rte_mbuf *frame(struct rte_ether_addr to, struct rte_ether_
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(dp.pool);
     struct rte_ether_hdr *ether;
 
-    assert_non_null(mbuf);
+    if (mbuf == NULL)
+        rte_exit(EXIT_FAILURE, "no frames left\n");
     ether = (struct rte_ether_hdr *)rte_pktmbuf_append(mbuf, (uint16_t)(RTE_ETHER_HDR_LEN + size));
+    if (ether == NULL)
+        rte_exit(EXIT_FAILURE, "%u bytes are too many\n", size);
     memset(ether, 0, RTE_ETHER_HDR_LEN + size);
     ether->dst_addr = to;
     ether->src_addr = from;
