@@ -24,6 +24,8 @@
 #include <rte_lcore.h>
 #include <rte_ring.h>
 
+#include "dataplane/fanout.h"
+#include "dataplane/eal.h"
 #include "dataplane/xdp_sockets.h"
 #include "nameserv/log.h"
 
@@ -282,7 +284,11 @@ static void work(struct devices *devices, struct device_job *job)
     job->error = 0;
     job->reason[0] = '\0';
     switch (job->kind) {
-    case DEVICE_OPEN: job->error = open_device(devices, job); break;
+    case DEVICE_OPEN:
+        eal_quiet(job->again);
+        job->error = open_device(devices, job);
+        eal_quiet(false);
+        break;
     case DEVICE_CLOSE: close_device(devices, job->id); break;
     case DEVICE_MTU: job->error = set_mtu(job, devices->pool); break;
     case DEVICE_LINK: ask_link(job); break;
@@ -341,6 +347,7 @@ int devices_start(struct rte_mempool *pool, void (*wake)(void *arg), void *arg, 
 
     if (devices == NULL)
         return -ENOMEM;
+    fanout_keep_fragments();
     devices->pool = pool;
     devices->wake = wake;
     devices->arg = arg;
