@@ -117,7 +117,8 @@ struct ns_op {
     char data[]; /* path, NUL, value */
 };
 
-enum { NS_OBSERVED_VALUE = 1, NS_OBSERVED_CHILDREN = 2 };
+/* OWN: what the transaction has written itself, as far as it had to look (ops_noted); no observation. */
+enum { NS_OBSERVED_VALUE = 1, NS_OBSERVED_CHILDREN = 2, NS_OWN_VALUE = 4, NS_OWN_PERMS = 8 };
 
 struct ns_observation {
     char *path;
@@ -133,7 +134,7 @@ struct ns_txn {
     uint64_t base_number;
     struct ns_build build; /* its own version; shares everything with base at first */
     struct ns_op **ops;
-    size_t op_count, op_capacity;
+    size_t op_count, op_capacity, ops_noted;
     struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
     size_t observed_count, observed_capacity;
     bool pinned;  /* stands in the store's list, and keeps what its base needs */

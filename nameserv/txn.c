@@ -16,6 +16,8 @@
  *   rm D                         create D/y              fine, D is gone
  *   write D/x                    rm D                    fine, D is created again
  *   read D/q: ENOENT, write B    create D/q              EAGAIN: an absence was observed
+ *   write A, read A              write A                 fine: it read its own
+ *   set_perms A, read A          write A                 EAGAIN: the value was not its own
  *   only reads                   anything                fine: it read one consistent version
  */
 #include <errno.h>
@@ -234,10 +236,33 @@ static int observe(struct ns_txn *txn, const char *path, size_t size, unsigned w
     return 0;
 }
 
+/* Enter what was written since the last time. */
+static int note_own(struct ns_txn *txn)
+{
+    static const unsigned own[] = {[NS_OP_WRITE] = NS_OWN_VALUE, [NS_OP_SET_PERMS] = NS_OWN_PERMS,
+                                   [NS_OP_TOUCH] = 0};
+    int rc = 0;
+
+    for (; txn->ops_noted < txn->op_count && rc == 0; txn->ops_noted += rc == 0) {
+        const struct ns_op *op = txn->ops[txn->ops_noted];
+
+        if (own[op->kind] != 0)
+            rc = observe(txn, op->data, op->path_size, own[op->kind]);
+    }
+    return rc;
+}
+
+static bool is_own(const struct ns_txn *txn, const char *path, size_t size, unsigned own)
+{
+    return txn->observed_capacity > 0 &&
+           (observation_slot(txn->observed, txn->observed_capacity, path, size, ns_path_hash(path, size))->what &
+            own) != 0;
+}
+
 static bool holds(const struct ns_observation *observation, const struct ns_entry *before,
                   const struct ns_entry *now)
 {
-    if (before == now)
+    if (before == now || !(observation->what & (NS_OBSERVED_VALUE | NS_OBSERVED_CHILDREN)))
         return true;
     if (before == NULL || now == NULL)
         return false;
@@ -362,9 +387,25 @@ static int check_path(struct ns_txn *txn, const char *path, size_t size)
     return rc;
 }
 
-/* What the client learns from the nearest entry when the name is absent is the absence. What it wrote
- * itself, it does not observe. */
-static int look(struct ns_txn *txn, const char *path, unsigned what, const struct ns_entry **found)
+/* What the client has written itself, it does not observe; but of an entry of which it has written the value
+ * it does observe the permissions, the other way round, and both if only something below was written. `own`:
+ * the mark that makes it its own. */
+static int observe_entry(struct ns_txn *txn, const char *path, size_t size, unsigned what, unsigned own,
+                         const struct ns_entry *entry)
+{
+    if (entry != NULL && entry->version == 0 && own != 0) {
+        int rc = note_own(txn);
+
+        if (rc != 0 || is_own(txn, path, size, own))
+            return rc;
+    }
+    return observe(txn, path, size, what);
+}
+
+/* What the client learns from the nearest entry when the name is absent is the absence, and its permissions
+ * if it may not even know that. */
+static int look(struct ns_txn *txn, const char *path, unsigned what, unsigned own,
+                const struct ns_entry **found)
 {
     size_t size = strlen(path), existing;
     const struct ns_entry *entry;
@@ -374,8 +415,9 @@ static int look(struct ns_txn *txn, const char *path, unsigned what, const struc
     if (rc != 0)
         return rc;
     entry = ns_tree_nearest(txn->build.root, path, size, &existing);
-    if (existing < size || entry->version != 0 || what == NS_OBSERVED_CHILDREN)
-        rc = observe(txn, path, size, what);
+    rc = observe_entry(txn, path, size, what, own, existing == size ? entry : NULL);
+    if (rc == 0 && !may(entry, txn->who, NS_PERM_READ))
+        rc = observe(txn, path, existing, NS_OBSERVED_VALUE);
     if (rc != 0)
         return rc;
     if (existing < size)
@@ -388,13 +430,13 @@ static int look(struct ns_txn *txn, const char *path, unsigned what, const struc
 
 int ns_txn_get(struct ns_txn *txn, const char *path, const struct ns_entry **entry)
 {
-    return look(txn, path, NS_OBSERVED_VALUE, entry);
+    return look(txn, path, NS_OBSERVED_VALUE, 0, entry);
 }
 
 int ns_txn_read(struct ns_txn *txn, const char *path, const void **value, size_t *size)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_VALUE, &entry);
+    int rc = look(txn, path, NS_OBSERVED_VALUE, NS_OWN_VALUE, &entry);
 
     if (rc == 0) {
         *value = ns_entry_value(entry);
@@ -406,7 +448,7 @@ int ns_txn_read(struct ns_txn *txn, const char *path, const void **value, size_t
 int ns_txn_get_perms(struct ns_txn *txn, const char *path, const struct ns_perms **perms)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_VALUE, &entry);
+    int rc = look(txn, path, NS_OBSERVED_VALUE, NS_OWN_PERMS, &entry);
 
     if (rc == 0)
         *perms = entry->perms;
@@ -417,7 +459,7 @@ int ns_txn_list(struct ns_txn *txn, const char *path, int (*fn)(const struct ns_
                 void *arg)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_CHILDREN, &entry);
+    int rc = look(txn, path, NS_OBSERVED_CHILDREN, 0, &entry);
 
     return rc == 0 ? ns_entry_each(entry, fn, arg) : rc;
 }

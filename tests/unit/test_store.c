@@ -154,7 +154,7 @@ static void test_snapshot_stays_as_it_was(void **state)
 /* Each row: what the transaction does, what is committed meanwhile, what its end must answer (the tolerant
  * column of the Xenstore reference, without the isolation hole). */
 enum act { NOTHING, WRITE_A, READ_A, LIST_D, NEW_D_N1, NEW_D_N2, RM_D_X, RM_D, WRITE_D_X, READ_D_Q, NEW_D_Q,
-           PERMS_A, SET_PERMS_A, WRITE_C, READ_A_X, NEW_A_CHILD, MKDIR_D_N1 };
+           PERMS_A, SET_PERMS_A, WRITE_C, READ_A_X, NEW_A_CHILD, MKDIR_D_N1, READ_D_N1, NEW_D_N1_BELOW };
 
 static void perform(struct ns_txn *txn, enum act act)
 {
@@ -169,6 +169,8 @@ static void perform(struct ns_txn *txn, enum act act)
     case NEW_D_N1: assert_int_equal(write_text(txn, "/m/D/n1", "n"), 0); break;
     case NEW_D_N2: assert_int_equal(write_text(txn, "/m/D/n2", "n"), 0); break;
     case MKDIR_D_N1: assert_int_equal(ns_txn_mkdir(txn, "/m/D/n1"), 0); break;
+    case READ_D_N1: assert_int_equal(reads(txn, "/m/D/n1"), 0); break;
+    case NEW_D_N1_BELOW: assert_int_equal(write_text(txn, "/m/D/n1/below", "b"), 0); break;
     case RM_D_X: assert_int_equal(ns_txn_remove(txn, "/m/D/x"), 0); break;
     case RM_D: assert_int_equal(ns_txn_remove(txn, "/m/D"), 0); break;
     case WRITE_D_X: assert_int_equal(write_text(txn, "/m/D/x", "t"), 0); break;
@@ -203,6 +205,14 @@ static const struct {
     {READ_A, WRITE_C, NEW_A_CHILD, 0},
     {READ_A_X, WRITE_C, NEW_A_CHILD, 0},
     {READ_A, WRITE_A, WRITE_C, 0},
+    /* what the transaction has written itself it does not observe, but only that */
+    {WRITE_A, READ_A, WRITE_A, 0},
+    {SET_PERMS_A, PERMS_A, SET_PERMS_A, 0},
+    {SET_PERMS_A, READ_A, WRITE_A, -EAGAIN},
+    {WRITE_A, PERMS_A, SET_PERMS_A, -EAGAIN},
+    {MKDIR_D_N1, READ_D_N1, NEW_D_N1, -EAGAIN},
+    {NEW_D_N1_BELOW, READ_D_N1, NEW_D_N1, -EAGAIN},
+    {NEW_D_N1, READ_D_N1, NEW_D_N1, 0},
     {RM_D_X, NOTHING, RM_D, -EAGAIN}, /* removing below a missing parent is an error: it would be seen */
 };
 
@@ -313,6 +323,32 @@ static void test_permissions(void **state)
     assert_int_equal(ns_txn_set_perms(txn, "/p/alice", for_alice, 2), -EACCES);
     assert_int_equal(ns_txn_set_perms(txn, "/p/alice/deep", &secret, 1), -EPERM);
     assert_int_equal(commit(txn), 0);
+}
+
+/* A refusal tells the permissions of what refused. */
+static void test_refusals_are_observed(void **state)
+{
+    struct ns_perm secret = {0, NS_PERM_NONE}, open = {0, NS_PERM_BOTH};
+    static const char *const asked[] = {"/o/secret", "/o/secret/below"};
+
+    (void)state;
+    put("/o/alice", "");
+    for (int i = 0; i < 4; i++) {
+        struct ns_txn *txn, *other;
+
+        put("/o/secret", "s");
+        txn = begin();
+        assert_int_equal(ns_txn_set_perms(txn, "/o/alice", &open, 1), 0);
+        assert_int_equal(ns_txn_set_perms(txn, "/o/secret", &secret, 1), 0);
+        assert_int_equal(commit(txn), 0);
+        txn = begin_as(&alice);
+        assert_int_equal(i & 1 ? lists(txn, asked[i / 2]) : reads(txn, asked[i / 2]), -EACCES);
+        assert_int_equal(write_text(txn, "/o/alice", "saw it"), 0);
+        other = begin();
+        assert_int_equal(ns_txn_set_perms(other, "/o/secret", &open, 1), 0);
+        assert_int_equal(commit(other), 0);
+        assert_int_equal(commit(txn), -EAGAIN);
+    }
 }
 
 /* ---- memory ---- */
@@ -558,6 +594,7 @@ int main(void)
         cmocka_unit_test(test_remove),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_permissions),
+        cmocka_unit_test(test_refusals_are_observed),
         cmocka_unit_test(test_mounts),
         cmocka_unit_test(test_xenstore_part_has_its_own_alphabet),
         cmocka_unit_test(test_watches),
