@@ -156,7 +156,7 @@ void ns_watches_fire(const struct ns_commit *commit, const struct ns_txn *txn)
         if (same_name(event.sources[0], event.sources[2]))
             continue;
         fire_upwards(&event);
-        if (event.sources[2] == NULL && event.sources[0] != NULL)
-            fire_removed(&event);
+        if (event.sources[0] != NULL && (event.sources[2] == NULL || op->kind == NS_OP_REMOVE))
+            fire_removed(&event); /* it may have been made again, without what was below */
     }
 }

@@ -573,6 +573,16 @@ static void test_watches(void **state)
     expect_events(&on_dir, "/v/d ");
     expect_events(&on_leaf, "/v/d/leaf ");
 
+    /* removed and made again in one transaction: what was below is gone */
+    put("/v/d/leaf", "1");
+    on_root.events[0] = on_dir.events[0] = on_leaf.events[0] = '\0';
+    txn = begin();
+    assert_int_equal(ns_txn_remove(txn, "/v/d"), 0);
+    assert_int_equal(write_text(txn, "/v/d/other", "1"), 0);
+    assert_int_equal(commit(txn), 0);
+    expect_events(&on_root, "/v/d /v/d/other ");
+    expect_events(&on_leaf, "/v/d/leaf ");
+
     ns_watch_remove(store, &on_root.watch);
     ns_watch_remove(store, &on_dir.watch);
     ns_watch_remove(store, &on_leaf.watch);
