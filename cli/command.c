@@ -59,38 +59,54 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct parser *parser, c
     return -EINVAL;
 }
 
-/* path, malloc'ed, is taken over; NULL: there was no memory. */
-static int add_own(struct parser *parser, enum command_op_kind kind, char *path, const char *value)
+/* malloc'ed; NULL: no memory */
+__attribute__((format(printf, 1, 2))) static char *text(const char *format, ...)
+{
+    va_list args;
+    char *made;
+    int size;
+
+    va_start(args, format);
+    size = vasprintf(&made, format, args);
+    va_end(args);
+    return size < 0 ? NULL : made;
+}
+
+/* path and value, malloc'ed, are taken over. */
+static int add_own(struct parser *parser, enum command_op_kind kind, char *path, char *value)
 {
     struct command *command = parser->command;
-    struct command_op *op = &command->ops[command->op_count];
+    bool valued = kind != COMMAND_MKDIR && kind != COMMAND_REMOVE;
 
-    if (command->op_count == COMMAND_OPS_MAX) {
+    if (path == NULL || (valued && value == NULL) || command->op_count == COMMAND_OPS_MAX) {
+        bool whole = path != NULL && (!valued || value != NULL);
+
         free(path);
-        return refuse(parser, "more than %d changes in one command; use several", COMMAND_OPS_MAX);
+        free(value);
+        return whole ? refuse(parser, "more than %d changes in one command; use several",
+                              COMMAND_OPS_MAX)
+                     : -ENOMEM;
     }
-    op->kind = kind;
-    op->path = path;
-    op->value = value == NULL ? NULL : strdup(value);
-    command->op_count++;
-    return path == NULL || (value != NULL && op->value == NULL) ? -ENOMEM : 0;
+    command->ops[command->op_count++] = (struct command_op){kind, path, value};
+    return 0;
 }
 
-static int add_op(struct parser *parser, enum command_op_kind kind, const char *path,
-                  const char *value)
+static int add_op(struct parser *parser, enum command_op_kind kind, const char *path)
 {
-    return add_own(parser, kind, strdup(path), value);
+    return add_own(parser, kind, strdup(path), NULL);
 }
 
-/* Write a name below the object: a property, or a member of one. */
-static int write_below(struct parser *parser, const char *name, const char *member,
-                       const char *value)
+/* Write the object itself, or a name below it: a property, or a member of one. value is taken over. */
+static int write_object(struct parser *parser, char *value)
 {
-    char *path;
+    return add_own(parser, COMMAND_WRITE, strdup(parser->object), value);
+}
 
-    if (asprintf(&path, "%s/%s%s%s", parser->object, name, *member != '\0' ? "/" : "", member) < 0)
-        path = NULL;
-    return add_own(parser, COMMAND_WRITE, path, value);
+static int write_below(struct parser *parser, const char *name, const char *member, char *value)
+{
+    return add_own(parser, COMMAND_WRITE,
+                   text("%s/%s%s%s", parser->object, name, *member != '\0' ? "/" : "", member),
+                   value);
 }
 
 static const char *take(struct parser *parser)
@@ -150,7 +166,7 @@ static int locate_parts(struct parser *parser, const struct noun *noun, size_t n
 
 static int apply_write(struct parser *parser, const struct property *property)
 {
-    return write_below(parser, property->name, "", take(parser));
+    return write_below(parser, property->name, "", strdup(take(parser)));
 }
 
 /* The value is itself a name: /bridge/br0/port/p1. */
@@ -159,21 +175,19 @@ static int apply_member(struct parser *parser, const struct property *property)
     const char *word = take(parser);
     int rc = check_part(parser, property->value, word);
 
-    return rc == 0 ? write_below(parser, property->name, word, "") : rc;
+    return rc == 0 ? write_below(parser, property->name, word, strdup("")) : rc;
 }
 
 static int apply_on(struct parser *parser, const struct property *property)
 {
     static const char *const kinds[] = {"port", "bridge", NULL};
     const char *kind = take(parser), *name = take(parser);
-    char value[128];
 
     if (strcmp(kind, "port") != 0 && strcmp(kind, "bridge") != 0)
         return words_refuse(parser->why, "what an interface can be on", kind, kinds);
     if (name == NULL)
         return refuse(parser, "the name of the %s is missing after \"on %s\"", kind, kind);
-    snprintf(value, sizeof(value), "%s %.64s", kind, name);
-    return write_below(parser, property->name, "", value);
+    return write_below(parser, property->name, "", text("%s %s", kind, name));
 }
 
 static int apply_address(struct parser *parser, const struct property *property)
@@ -187,7 +201,7 @@ static int apply_address(struct parser *parser, const struct property *property)
                       "\"%.64s\" is not an address with its prefix length; 10.0.0.1/24 would be",
                       word);
     snprintf(address, sizeof(address), "%.*s", (int)(slash - word), word);
-    return write_below(parser, property->name, address, slash + 1);
+    return write_below(parser, property->name, address, strdup(slash + 1));
 }
 
 static bool has_write(const struct parser *parser)
@@ -200,38 +214,29 @@ static bool has_write(const struct parser *parser)
 /* The object itself has the value "WORD static". */
 static int apply_static(struct parser *parser, const struct property *property)
 {
-    char value[128];
-
     if (has_write(parser))
         return refuse(parser, "\"%s\" is too much: it has one already", property->keyword);
-    snprintf(value, sizeof(value), "%.64s static", take(parser));
-    return add_op(parser, COMMAND_WRITE, parser->object, value);
+    return write_object(parser, text("%s static", take(parser)));
 }
 
 static int apply_next_hop(struct parser *parser, const struct property *property)
 {
-    char value[128];
-
     if (has_write(parser))
         return refuse(parser,
                       "a route goes one way: via ADDRESS, dev INTERFACE, blackhole or reject");
     if (property->value == NULL)
-        return add_op(parser, COMMAND_WRITE, parser->object, property->keyword);
-    snprintf(value, sizeof(value), "%s %.64s", property->keyword, take(parser));
-    return add_op(parser, COMMAND_WRITE, parser->object, value);
+        return write_object(parser, strdup(property->keyword));
+    return write_object(parser, text("%s %s", property->keyword, take(parser)));
 }
 
 /* action route|drop|count, or action via ADDRESS */
 static int apply_action(struct parser *parser, const struct property *property)
 {
-    char value[128];
     const char *word = take(parser);
+    bool via = strcmp(word, "via") == 0 && parser->count > 0;
 
-    if (strcmp(word, "via") == 0 && parser->count > 0)
-        snprintf(value, sizeof(value), "via %.64s", take(parser));
-    else
-        snprintf(value, sizeof(value), "%.100s", word);
-    return write_below(parser, property->name, "", value);
+    return write_below(parser, property->name, "",
+                       via ? text("via %s", take(parser)) : strdup(word));
 }
 
 static const struct property port_properties[] = {
@@ -351,7 +356,7 @@ static int flow_finish(struct parser *parser)
             parser,
             "give the match either as one quoted word after \"match\" or as bare terms, not both");
     if (!has_match && (parser->is_add || parser->match[0] != '\0'))
-        return write_below(parser, "match", "", parser->match);
+        return write_below(parser, "match", "", strdup(parser->match));
     return 0;
 }
 
@@ -369,12 +374,12 @@ static int name_value(struct parser *parser)
     if (parser->seen++ > 0)
         return refuse(parser, "\"%.64s\" is too much: one value, quoted if it has blanks",
                       parser->words[0]);
-    return add_op(parser, COMMAND_WRITE, parser->object, take(parser));
+    return write_object(parser, strdup(take(parser)));
 }
 
 static int name_finish(struct parser *parser)
 {
-    return parser->seen == 0 ? add_op(parser, COMMAND_MKDIR, parser->object, NULL) : 0;
+    return parser->seen == 0 ? add_op(parser, COMMAND_MKDIR, parser->object) : 0;
 }
 
 static int neigh_finish(struct parser *parser)
@@ -387,7 +392,7 @@ static int neigh_finish(struct parser *parser)
 /* An object that is a directory exists by being made. */
 static int object_finish(struct parser *parser)
 {
-    return parser->is_add ? add_op(parser, COMMAND_MKDIR, parser->object, NULL) : 0;
+    return parser->is_add ? add_op(parser, COMMAND_MKDIR, parser->object) : 0;
 }
 
 static const struct noun nouns[] = {
@@ -470,18 +475,14 @@ static int check_required(struct parser *parser, const struct noun *noun)
 
 static int require_absent(struct parser *parser)
 {
-    char sentence[COMMAND_TITLE_MAX + 64];
-
-    snprintf(sentence, sizeof(sentence), "%s exists already; use set to change it", parser->title);
-    return add_op(parser, COMMAND_ABSENT, parser->object, sentence);
+    return add_own(parser, COMMAND_ABSENT, strdup(parser->object),
+                   text("%s exists already; use set to change it", parser->title));
 }
 
 static int require_present(struct parser *parser, const char *hint)
 {
-    char sentence[COMMAND_TITLE_MAX + 64];
-
-    snprintf(sentence, sizeof(sentence), "there is no %s%s", parser->title, hint);
-    return add_op(parser, COMMAND_PRESENT, parser->object, sentence);
+    return add_own(parser, COMMAND_PRESENT, strdup(parser->object),
+                   text("there is no %s%s", parser->title, hint));
 }
 
 static int parse_change(struct parser *parser, const struct noun *noun)
@@ -502,19 +503,16 @@ static int parse_change(struct parser *parser, const struct noun *noun)
 /* del OBJECT KEYWORD VALUE, for what can be given more than once */
 static int del_member(struct parser *parser, const struct property *property, const char *value)
 {
-    int size = (int)strnlen(value, 64);
-    char *path, sentence[COMMAND_WHY_MAX];
-    int rc;
+    /* of an address, the prefix length may be given, as in add */
+    int size = (int)strcspn(value, property->apply == apply_address ? "/" : "");
+    char *path = text("%s/%s/%.*s", parser->object, property->name, size, value);
+    int rc = path == NULL
+                 ? -ENOMEM
+                 : add_own(parser, COMMAND_PRESENT, strdup(path),
+                           text("%s has no %s %s", parser->title, property->keyword, value));
 
-    if (property->apply == apply_address)
-        size = (int)strcspn(value, "/"); /* the prefix length may be given, as in add */
-    if (asprintf(&path, "%s/%s/%.*s", parser->object, property->name, size, value) < 0)
-        return -ENOMEM;
-    snprintf(sentence, sizeof(sentence), "%s has no %s %.64s", parser->title, property->keyword,
-             value);
-    rc = add_op(parser, COMMAND_PRESENT, path, sentence);
     if (rc == 0)
-        rc = add_op(parser, COMMAND_REMOVE, path, NULL);
+        rc = add_op(parser, COMMAND_REMOVE, path);
     free(path);
     return rc;
 }
@@ -544,7 +542,7 @@ static int parse_del(struct parser *parser, const struct noun *noun)
     if (keyword == NULL) {
         int rc = require_present(parser, "");
 
-        return rc == 0 ? add_op(parser, COMMAND_REMOVE, parser->object, NULL) : rc;
+        return rc == 0 ? add_op(parser, COMMAND_REMOVE, parser->object) : rc;
     }
     while (property->keyword != NULL &&
            (strcmp(property->keyword, keyword) != 0 || !property->repeated))
