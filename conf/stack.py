@@ -14,7 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, os.environ.get("KEDGE_BUILD", "build"))
 NAME = os.environ.get("KEDGE_LAB", "kedge")
 SOCKET = "/run/kedge/kedged.sock" if NAME == "kedge" else f"/run/kedge/{NAME}.sock"
-HUGEPAGES_MIB = 256
+HUGEPAGES_MIB = 192
 
 
 class Failure(Exception):
@@ -74,10 +74,9 @@ def memory_options():
     """Hugepages if there are any, or if they can be had; else without, and what that costs."""
     done = subprocess.run([f"{ROOT}/conf/hugepages", str(HUGEPAGES_MIB)], text=True,
                           capture_output=True, check=False)
-    if done.returncode == 0:
-        print(done.stdout.strip())
+    print(done.stdout.strip() or done.stderr.strip())
+    if done.returncode == 0 and pages("free") * 2 >= HUGEPAGES_MIB:
         return []
-    print(done.stderr.strip())
     print("running without hugepages: it works, and costs a third to a half of the packets a second on\n"
           "ports that are not bound by the kernel (af_packet, as in this lab, is)")
     return ["--no-huge"]
@@ -96,7 +95,7 @@ class Stack:
         for signal_number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(signal_number, lambda *_: sys.exit(1))
         os.makedirs(os.path.dirname(SOCKET), exist_ok=True)
-        self.reserved_before = reserved()
+        self.pages_before = pages("nr")
         memory = memory_options()
         lab("up")
         try:
@@ -140,23 +139,24 @@ class Stack:
                 self.daemon.wait()
                 print("kedged did not end within 5 s and was killed")
         subprocess.run([f"{ROOT}/conf/lab", "down"], check=False)
-        give_back(self.reserved_before)
+        give_back(self.pages_before)
 
 
 # ---- hugepages that we reserved go back ----
 
-PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB"
 
 
-def reserved():
+def pages(which):
+    """2 MiB pages: "nr" reserved, "free" of them."""
     try:
-        with open(PAGES) as pages:
-            return int(pages.read())
+        with open(f"{PAGES}/{which}_hugepages") as file:
+            return int(file.read())
     except OSError:
         return 0
 
 
-def give_back(pages_before):
-    if reserved() > pages_before:
-        with contextlib.suppress(OSError), open(PAGES, "w") as pages:
-            pages.write(str(pages_before))
+def give_back(before):
+    if pages("nr") > before:
+        with contextlib.suppress(OSError), open(f"{PAGES}/nr_hugepages", "w") as file:
+            file.write(str(before))
