@@ -34,6 +34,7 @@ struct device_job {
     char devargs[DEVICE_ARGS_MAX];   /* OPEN */
     char interface[DEVICE_ARGS_MAX]; /* OPEN: the kernel's interface that must exist first; "": none */
     bool watched;                    /* OPEN: its link state comes from elsewhere */
+    bool again;                      /* OPEN: it has failed before, and its reason is known */
     uint16_t mtu;                    /* OPEN, MTU */
     uint16_t id;                     /* the device's number; an answer of OPEN */
     /* answers */

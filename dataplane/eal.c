@@ -5,6 +5,7 @@
 #include "dataplane/eal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -137,6 +138,13 @@ static struct rte_mempool *make_pool(unsigned packets)
 
 /* ---- DPDK's log ---- */
 
+static _Thread_local bool quiet_thread;
+
+void eal_quiet(bool quiet)
+{
+    quiet_thread = quiet;
+}
+
 static ssize_t write_log(void *cookie, const char *text, size_t size)
 {
     static const enum ns_log_level levels[] = {
@@ -150,6 +158,8 @@ static ssize_t write_log(void *cookie, const char *text, size_t size)
     enum ns_log_level as = level < RTE_DIM(levels) ? levels[level] : NS_LOG_INFO;
 
     (void)cookie;
+    if (quiet_thread)
+        as = NS_LOG_DEBUG;
     for (size_t at = 0; at < size;) {
         const char *end = memchr(text + at, '\n', size - at);
         size_t line = end != NULL ? (size_t)(end - text) - at : size - at;
@@ -246,7 +256,41 @@ static int initialise(const struct options *options, struct eal *eal, const char
     }
     for (unsigned i = 0; i < options->eal_count; i++)
         add(&arguments, options->eal[i]);
-    return rte_eal_init(arguments.count, arguments.words) < 0 ? -rte_errno : 0;
+    rte_errno = 0; /* it is not set by every failure */
+    if (rte_eal_init(arguments.count, arguments.words) >= 0)
+        return 0;
+    return rte_errno != 0 ? -rte_errno : -EIO;
+}
+
+/* After a start that failed: DPDK's folder is ours to remove unless a living daemon has the same prefix,
+ * and so a lock on the file in it. */
+static bool folder_is_ours(const char *folder)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    char path[PATH_MAX];
+    int fd = -1;
+    bool ours;
+
+    if (snprintf(path, sizeof(path), "%s/config", folder) < (int)sizeof(path))
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    ours = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+    close(fd);
+    return ours;
+}
+
+static int failed_to_start(const struct eal *eal, int error, char *why, size_t why_size)
+{
+    const char *folder = rte_eal_get_runtime_dir();
+
+    if (folder != NULL && folder[0] != '\0' && !folder_is_ours(folder))
+        return failed(why, why_size, EBUSY, "another daemon uses the file prefix '%s'; give this one another "
+                      "by --file-prefix", eal->prefix);
+    if (folder != NULL && folder[0] != '\0')
+        folder_remove(folder);
+    return failed(why, why_size, -error, "DPDK does not start: %s; --log debug shows its own words",
+                  rte_strerror(-error));
 }
 
 int eal_start(const struct options *options, struct eal *eal, char *why, size_t why_size)
@@ -269,8 +313,7 @@ int eal_start(const struct options *options, struct eal *eal, char *why, size_t 
     setenv("LIBXDP_SKIP_DISPATCHER", "1", 0);
     error = initialise(options, eal, lcores, memory);
     if (error < 0)
-        return failed(why, why_size, -error, "DPDK does not start: %s; --log debug shows its own words",
-                      rte_strerror(-error));
+        return failed_to_start(eal, error, why, why_size);
     snprintf(eal->runtime_folder, sizeof(eal->runtime_folder), "%s", rte_eal_get_runtime_dir());
     eal->pool = make_pool(options->packets);
     if (eal->pool != NULL)

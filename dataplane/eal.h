@@ -39,6 +39,10 @@ int eal_start(const struct options *options, struct eal *eal, char *why, size_t 
 /* End it. All workers have stopped and all devices are closed. */
 void eal_stop(struct eal *eal);
 
+/* The calling thread is about to do again what DPDK has complained about before: its messages are for
+ * debugging only, until false. Any thread. */
+void eal_quiet(bool quiet);
+
 /* Only remove the files: the last resort of a daemon that can't end properly. Any thread. */
 void eal_remove_files(const struct eal *eal);
 

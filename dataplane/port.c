@@ -64,6 +64,7 @@ static void find_interface(struct port *port)
 
 static void start_opening(struct port *port, const struct port_wanted *wanted)
 {
+    port->job.again = strcmp(port->devargs, wanted->devargs) == 0 && port_has_error(port, port->job.reason);
     memcpy(port->devargs, wanted->devargs, sizeof(port->devargs));
     port->mtu = wanted->mtu;
     port->vanished = false;

@@ -115,6 +115,27 @@ def test_second_daemon_on_the_same_socket_is_refused(kedged):
     assert "dpdk" not in second.log
 
 
+def test_second_daemon_with_the_same_prefix_is_refused(kedged):
+    first = kedged(args=["--file-prefix", f"kedge-same{os.getpid()}"])
+    folder = pathlib.Path(f"/var/run/dpdk/kedge-same{os.getpid()}")
+    files = sorted(folder.iterdir())
+    second = kedged(args=["--file-prefix", f"kedge-same{os.getpid()}"], ready=False)
+    assert second.wait() == 1
+    assert "--file-prefix" in second.log
+    assert sorted(folder.iterdir()) == files
+    assert first.stop() == 0
+    assert not folder.exists()
+
+
+def test_dpdk_that_does_not_start_leaves_nothing(kedged):
+    before = set(glob.glob("/var/run/dpdk/kedge-*"))
+    daemon = kedged(args=["--eal=--no-such-option"], ready=False)
+    assert daemon.wait() == 1
+    assert "DPDK does not start" in daemon.log
+    assert not daemon.socket.exists()
+    assert set(glob.glob("/var/run/dpdk/kedge-*")) <= before
+
+
 def test_two_daemons_beside_each_other(kedged):
     first, second = kedged(), kedged()
     first.names.write("/tool/me", "first")
