@@ -36,14 +36,15 @@ def execute(words, check=True, timeout=30, **more):
 
 
 def wait_until(condition, timeout=5, what=None, step=0.01):
-    """Wait until condition() is true and return its value; AssertionError if it isn't in time."""
+    """Wait until condition() is true and return its value; AssertionError if it isn't in time. `what` is
+    a text, or a function that gives one."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout} s: {what or condition}")
+            raise AssertionError(f"not within {timeout} s: {what() if callable(what) else what or condition}")
         time.sleep(step)
 
 

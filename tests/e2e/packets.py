@@ -219,7 +219,7 @@ class Peer(threading.Thread):
 
     def wait_packets(self, count, timeout=10):
         wait_until(lambda: len(self.packets) >= count, timeout,
-                   f"{count} packets at {self.mac} (there are {len(self.packets)})")
+                   lambda: f"{count} packets at {self.mac} (there are {len(self.packets)})")
 
     def end(self):
         self.ended.set()
