@@ -2,8 +2,8 @@
 /*
  * Reading the configuration file.
  *
- * Which line a refused name comes from is remembered for every name that a line writes; the last line
- * that writes it counts, because it is the one that is judged.
+ * Which line a refused name comes from is remembered for every name that a line writes; the last
+ * line that writes it counts, because it is the one that is judged.
  */
 #include "dataplane/config.h"
 
@@ -36,12 +36,13 @@ struct config_reader {
 };
 
 /* The administrator's own file: it may write what root may, not what only the stack writes. */
-static const struct ns_identity config_identity = { .privileged = true };
+static const struct ns_identity config_identity = {.privileged = true};
 
-static void add_mistake(struct config_reader *reader, unsigned line, int error, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+static void add_mistake(struct config_reader *reader, unsigned line, int error, const char *format,
+                        ...) __attribute__((format(printf, 4, 5)));
 
-static void add_mistake(struct config_reader *reader, unsigned line, int error, const char *format, ...)
+static void add_mistake(struct config_reader *reader, unsigned line, int error, const char *format,
+                        ...)
 {
     struct config_mistake *more =
         realloc(reader->mistakes, (reader->mistake_count + 1) * sizeof(*reader->mistakes));
@@ -66,7 +67,8 @@ static void remember_name(struct config_reader *reader, const char *path)
     char *copy = strdup(path);
 
     if ((reader->name_count & (reader->name_count - 1)) == 0) /* room for the next power of two */
-        more = realloc(more, (reader->name_count == 0 ? 1 : reader->name_count * 2) * sizeof(*more));
+        more =
+            realloc(more, (reader->name_count == 0 ? 1 : reader->name_count * 2) * sizeof(*more));
     if (more != NULL)
         reader->names = more;
     if (copy == NULL || more == NULL) {
@@ -74,7 +76,7 @@ static void remember_name(struct config_reader *reader, const char *path)
         add_mistake(reader, reader->line, ENOMEM, "no memory");
         return;
     }
-    more[reader->name_count++] = (struct config_name){ reader->line, copy };
+    more[reader->name_count++] = (struct config_name){reader->line, copy};
 }
 
 /* Is one of the two paths at or above the other? Answers how many components' bytes they share. */
@@ -82,13 +84,14 @@ static size_t related(const char *a, const char *b)
 {
     size_t size = strlen(a) < strlen(b) ? strlen(a) : strlen(b);
 
-    if (strncmp(a, b, size) != 0 || (a[size] != '\0' && a[size] != '/') || (b[size] != '\0' && b[size] != '/'))
+    if (strncmp(a, b, size) != 0 || (a[size] != '\0' && a[size] != '/') ||
+        (b[size] != '\0' && b[size] != '/'))
         return 0;
     return size;
 }
 
-/* The line that a refusal is about: the last that writes the name, else the last that writes something
- * closest above or below it. 0: none. */
+/* The line that a refusal is about: the last that writes the name, else the last that writes
+ * something closest above or below it. 0: none. */
 static unsigned line_of(const struct config_reader *reader, const char *path)
 {
     size_t best = 0;
@@ -137,7 +140,7 @@ static void apply_command(struct config_reader *reader, const struct command *co
 
 static void read_line(struct config_reader *reader, const char *line, size_t size)
 {
-    struct command command = { .noun = NULL };
+    struct command command = {.noun = NULL};
     char why[COMMAND_WHY_MAX] = "";
     int error = command_parse_line(line, size, &command, why);
 
@@ -191,7 +194,7 @@ static void judge(struct config_reader *reader)
 
 static void commit(struct config_reader *reader)
 {
-    struct ns_reason reason = { .text = "" };
+    struct ns_reason reason = {.text = ""};
     uint64_t version;
     int error = ns_txn_commit(reader->txn, &version, &reason);
 
@@ -243,9 +246,10 @@ static void tell_mistakes(struct config_reader *reader, const char *file,
 }
 
 int config_read(struct ns_store *store, const char *file, enum config_purpose purpose,
-                void (*mistake)(const char *file, unsigned line, const char *text), unsigned *commands)
+                void (*mistake)(const char *file, unsigned line, const char *text),
+                unsigned *commands)
 {
-    struct config_reader reader = { .txn = NULL };
+    struct config_reader reader = {.txn = NULL};
 
     /* Judging first tells all mistakes; a commit would tell the first. */
     go_through(&reader, store, file, CONFIG_CHECK);

@@ -11,10 +11,12 @@
 
 enum config_purpose { CONFIG_CHECK, CONFIG_COMMIT };
 
-/* Read the file and judge it against the store's mounts; commit it if that is the purpose and nothing is
- * wrong. Every mistake is told by mistake(), in order of lines (0: the file as a whole), in a sentence that
- * says what would be right. *commands gets how many there are. 0 or a negative errno. */
+/* Read the file and judge it against the store's mounts; commit it if that is the purpose and
+ * nothing is wrong. Every mistake is told by mistake(), in order of lines (0: the file as a whole),
+ * in a sentence that says what would be right. *commands gets how many there are. 0 or a negative
+ * errno. */
 int config_read(struct ns_store *store, const char *file, enum config_purpose purpose,
-                void (*mistake)(const char *file, unsigned line, const char *text), unsigned *commands);
+                void (*mistake)(const char *file, unsigned line, const char *text),
+                unsigned *commands);
 
 #endif

@@ -18,9 +18,10 @@ enum { REQUESTS_A_TURN = 32, FRAME_MAX = 2048 };
 
 /* ---- sending ---- */
 
-static void send_by_port(struct control *control, const struct link_port *port, const void *frame, size_t size)
+static void send_by_port(struct control *control, const struct link_port *port, const void *frame,
+                         size_t size)
 {
-    struct order order = { .kind = ORDER_SEND, .port = port->id };
+    struct order order = {.kind = ORDER_SEND, .port = port->id};
     char *data;
 
     if (port->id == LINK_NO_ID || !port->up || port->lcore >= control->workers.count) {
@@ -42,7 +43,8 @@ static void send_by_port(struct control *control, const struct link_port *port, 
 
 /* The port of the bridge behind which the station is; NULL if that is not known. */
 static const struct link_port *station_port(struct control *control, const struct links *links,
-                                            const struct link_bridge *bridge, const struct rte_ether_addr *mac)
+                                            const struct link_bridge *bridge,
+                                            const struct rte_ether_addr *mac)
 {
     char path[NS_PATH_MAX + 1], name[LINK_NAME_MAX];
     const struct ns_entry *entry;
@@ -50,13 +52,14 @@ static const struct link_port *station_port(struct control *control, const struc
 
     station_path(bridge->name, mac, path, sizeof(path));
     entry = ns_tree_lookup(ns_store_version(control->store)->root, path, strlen(path));
-    if (entry == NULL || station_parse(ns_entry_value(entry), entry->value_size, name, &is_static) < 0)
+    if (entry == NULL ||
+        station_parse(ns_entry_value(entry), entry->value_size, name, &is_static) < 0)
         return NULL;
     return links_port(links, name);
 }
 
-static void send_by_bridge(struct control *control, const struct links *links, const struct link_bridge *bridge,
-                           const void *frame, size_t size)
+static void send_by_bridge(struct control *control, const struct links *links,
+                           const struct link_bridge *bridge, const void *frame, size_t size)
 {
     const struct rte_ether_addr *to = frame;
     const struct link_port *port = NULL;
@@ -74,7 +77,8 @@ static void send_by_bridge(struct control *control, const struct links *links, c
 static void send_frame(void *arg, uint16_t iface_id, const void *frame, size_t size)
 {
     struct control *control = arg;
-    const struct links *links = links_of(ns_store_version(control->store), links_slot(control->modules.links));
+    const struct links *links =
+        links_of(ns_store_version(control->store), links_slot(control->modules.links));
     const struct link_iface *iface = links_iface_by_id(links, iface_id);
 
     if (iface == NULL || size > FRAME_MAX)
@@ -105,12 +109,14 @@ static uint64_t used_by_workers(const struct control *control, const struct ns_a
 static uint64_t neighbour_used(void *arg, uint16_t iface_id, rte_be32_t address)
 {
     struct control *control = arg;
-    const struct links *links = links_of(ns_store_version(control->store), links_slot(control->modules.links));
+    const struct links *links =
+        links_of(ns_store_version(control->store), links_slot(control->modules.links));
     const struct link_iface *iface = links_iface_by_id(links, iface_id);
 
     if (iface == NULL || control->workers.count == 0)
         return 0;
-    return used_by_workers(control, adjacency_find(control->modules.adjacencies, iface->vrf, address));
+    return used_by_workers(control,
+                           adjacency_find(control->modules.adjacencies, iface->vrf, address));
 }
 
 static uint64_t station_used(void *arg, uint16_t bridge_id, const struct rte_ether_addr *mac)
@@ -119,13 +125,14 @@ static uint64_t station_used(void *arg, uint16_t bridge_id, const struct rte_eth
 
     if (control->workers.count == 0)
         return 0;
-    return used_by_workers(control, adjacency_find_station(control->modules.adjacencies, bridge_id, mac));
+    return used_by_workers(control,
+                           adjacency_find_station(control->modules.adjacencies, bridge_id, mac));
 }
 
 struct modules_io control_io(struct control *control)
 {
     return (struct modules_io){
-        .neighbours = { .send = send_frame, .used = neighbour_used, .arg = control },
+        .neighbours = {.send = send_frame, .used = neighbour_used, .arg = control},
         .station_used = station_used,
         .arg = control,
     };
@@ -139,7 +146,8 @@ static void take_missing(struct control *control, const struct request *request)
         control->counters.supply_failed++;
 }
 
-/* Nobody needs an answer: what comes of it is a change of the adjacency, or a time-out of who waits. */
+/* Nobody needs an answer: what comes of it is a change of the adjacency, or a time-out of who
+ * waits. */
 static void take_resolve(struct control *control, const struct request *request)
 {
     neighbours_want(control->modules.neighbours, request->resolve.iface, request->resolve.next_hop);
@@ -155,7 +163,8 @@ static void take_packet(struct control *control, const struct request *request)
     struct rte_mbuf *packet = request->packet;
     uint32_t size = RTE_MIN(rte_pktmbuf_pkt_len(packet), (uint32_t)FRAME_MAX);
     char copy[FRAME_MAX];
-    const void *frame = rte_pktmbuf_read(packet, 0, size, copy); /* copies only if it is in pieces */
+    const void *frame =
+        rte_pktmbuf_read(packet, 0, size, copy); /* copies only if it is in pieces */
 
     if (frame != NULL)
         neighbours_input(control->modules.neighbours, packet->port, frame, size);
@@ -170,16 +179,18 @@ static void take_answer(struct control *control, const struct request *request)
 
 static void take(struct control *control, const struct request *request)
 {
-    static void (*const takers[])(struct control *control, const struct request *request) = {
-        [REQUEST_MISSING] = take_missing, [REQUEST_RESOLVE] = take_resolve, [REQUEST_STATION] = take_station,
-        [REQUEST_PACKET] = take_packet,   [REQUEST_ANSWER] = take_answer,
+    static void (*const takers[])(struct control * control, const struct request *request) = {
+        [REQUEST_MISSING] = take_missing, [REQUEST_RESOLVE] = take_resolve,
+        [REQUEST_STATION] = take_station, [REQUEST_PACKET] = take_packet,
+        [REQUEST_ANSWER] = take_answer,
     };
 
     if (request->kind < RTE_DIM(takers))
         takers[request->kind](control, request);
 }
 
-/* A turn of each worker, beginning with another one each round. Returns how many requests there were. */
+/* A turn of each worker, beginning with another one each round. Returns how many requests there
+ * were. */
 static unsigned take_requests(struct control *control)
 {
     struct request requests[REQUESTS_A_TURN];
@@ -207,8 +218,8 @@ static bool all_sleep(const struct control *control)
     return true;
 }
 
-/* Say that we sleep, then look once more; a worker puts its request into the ring, then looks whether we
- * sleep (Dekker's pattern, a full fence on both sides). */
+/* Say that we sleep, then look once more; a worker puts its request into the ring, then looks
+ * whether we sleep (Dekker's pattern, a full fence on both sides). */
 static uint64_t sleep_long(struct control *control)
 {
     atomic_store(&control->workers.control_sleeps, 1);

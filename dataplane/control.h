@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control core's side of the data plane: takes the workers' requests in the loop's hook, sends packets
- * of the modules by orders, and decides how long the loop may sleep.
+ * The control core's side of the data plane: takes the workers' requests in the loop's hook, sends
+ * packets of the modules by orders, and decides how long the loop may sleep.
  *
- * Nobody announces a request by a system call while the control core is awake, so it looks at the rings
- * often: after something happened each 50 us, then each 500 us while a worker is awake. Only when all
- * workers sleep it sleeps long, and says so in workers->control_sleeps; whoever has a request then wakes
- * it, once.
+ * Nobody announces a request by a system call while the control core is awake, so it looks at the
+ * rings often: after something happened each 50 us, then each 500 us while a worker is awake. Only
+ * when all workers sleep it sleeps long, and says so in workers->control_sleeps; whoever has a
+ * request then wakes it, once.
  *
  * Thread safety: the control core only.
  */
@@ -42,7 +42,7 @@ struct control {
     /* private */
     uint64_t active_until; /* on the loop's clock */
     uint64_t last_commit;
-    unsigned first;        /* worker whose turn it is to be first */
+    unsigned first; /* worker whose turn it is to be first */
 };
 
 /* What the modules ask of the data plane; arg is control. */

@@ -2,11 +2,11 @@
 /*
  * The daemon's parts.
  *
- * The socket comes before DPDK: a second daemon must not disturb the first one's files. Nobody is served
- * before the configuration is committed, because the loop does not run yet.
+ * The socket comes before DPDK: a second daemon must not disturb the first one's files. Nobody is
+ * served before the configuration is committed, because the loop does not run yet.
  *
- * At the end everything has a time limit: a device whose driver hangs must not keep the process, so a
- * thread takes away files and process if the orderly end takes too long.
+ * At the end everything has a time limit: a device whose driver hangs must not keep the process, so
+ * a thread takes away files and process if the orderly end takes too long.
  */
 #include "dataplane/daemon.h"
 
@@ -89,7 +89,8 @@ static int take_signals(struct daemon *daemon)
 static int start_names(struct daemon *daemon)
 {
     const struct options *options = daemon->options;
-    const struct ns_store_options store = { .lcores = options->names_only ? 0 : eal_workers(options) };
+    const struct ns_store_options store = {.lcores =
+                                               options->names_only ? 0 : eal_workers(options)};
     int error = 0;
 
     daemon->loop = ns_loop_new();
@@ -115,7 +116,7 @@ static int start_server(struct daemon *daemon)
         .group = daemon->options->socket_group,
         .stats = daemon->names,
     };
-    struct ns_reason reason = { .text = "" };
+    struct ns_reason reason = {.text = ""};
     int error = ns_server_new(daemon->store, daemon->loop, &options, &reason, &daemon->server);
 
     if (error < 0)
@@ -140,7 +141,8 @@ static int start_workers(struct daemon *daemon)
     struct control *control = &daemon->control;
     const struct options *options = daemon->options;
     struct modules_io io = control_io(control);
-    int error = modules_new(&control->modules, daemon->store, daemon->loop, &options->neighbours, &io);
+    int error =
+        modules_new(&control->modules, daemon->store, daemon->loop, &options->neighbours, &io);
 
     if (error < 0)
         return failed("the modules can't be made", error);
@@ -154,9 +156,10 @@ static int start_workers(struct daemon *daemon)
     control->workers.wake_control = control_wake;
     control->workers.wake_arg = control;
     error = workers_start(&control->workers, daemon->eal.lcores, daemon->eal.workers);
-    return error != 0 ? failed("the workers can't be started; --flows and --memory say how much they take",
-                               error < 0 ? error : -error)
-                      : 0;
+    return error != 0
+               ? failed("the workers can't be started; --flows and --memory say how much they take",
+                        error < 0 ? error : -error)
+               : 0;
 }
 
 static int start_ports(struct daemon *daemon)
@@ -165,10 +168,11 @@ static int start_ports(struct daemon *daemon)
     int error = devices_start(daemon->eal.pool, control_wake, control, &daemon->devices);
 
     if (error == 0)
-        error = ports_new(daemon->store, daemon->loop, links_slot(control->modules.links), daemon->devices,
-                          &control->workers, &control->ports);
+        error = ports_new(daemon->store, daemon->loop, links_slot(control->modules.links),
+                          daemon->devices, &control->workers, &control->ports);
     if (error == 0)
-        error = netlink_new(daemon->loop, ports_interface_changed, control->ports, &daemon->netlink);
+        error =
+            netlink_new(daemon->loop, ports_interface_changed, control->ports, &daemon->netlink);
     return error < 0 ? failed("the ports can't be watched", error) : 0;
 }
 
@@ -207,7 +211,8 @@ static int read_config(struct daemon *daemon)
 
     if (daemon->options->config == NULL)
         return 0;
-    error = config_read(daemon->store, daemon->options->config, CONFIG_COMMIT, log_mistake, &commands);
+    error =
+        config_read(daemon->store, daemon->options->config, CONFIG_COMMIT, log_mistake, &commands);
     if (error == 0)
         ns_log(NS_LOG_INFO, "%s: %u commands are committed", daemon->options->config, commands);
     return error;
@@ -260,7 +265,7 @@ __attribute__((noreturn)) static void leave(const struct daemon *daemon)
 
 static void *leave_in_time(void *daemon)
 {
-    const struct timespec limit = { .tv_nsec = (long)(END_MS * MS) };
+    const struct timespec limit = {.tv_nsec = (long)(END_MS * MS)};
 
     nanosleep(&limit, NULL);
     leave(daemon);
@@ -328,7 +333,7 @@ static void stop(struct daemon *daemon)
 
 int daemon_run(const struct options *options)
 {
-    struct daemon daemon = { .options = options, .signals.fd = -1 };
+    struct daemon daemon = {.options = options, .signals.fd = -1};
     int error = start(&daemon);
 
     if (error == 0)
@@ -354,7 +359,7 @@ static void send_nothing(void *arg, uint16_t iface_id, const void *frame, size_t
 
 static int check_in(struct daemon *daemon)
 {
-    const struct modules_io io = { .neighbours.send = send_nothing };
+    const struct modules_io io = {.neighbours.send = send_nothing};
     const char *file = daemon->options->config;
     unsigned commands = 0;
     int error = modules_new(&daemon->control.modules, daemon->store, daemon->loop,
@@ -370,7 +375,7 @@ static int check_in(struct daemon *daemon)
 
 int daemon_check(const struct options *options)
 {
-    struct daemon daemon = { .options = options, .signals.fd = -1 };
+    struct daemon daemon = {.options = options, .signals.fd = -1};
     int error = start_names(&daemon);
 
     if (error == 0)

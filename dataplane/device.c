@@ -29,7 +29,12 @@
 #include "dataplane/xdp_sockets.h"
 #include "nameserv/log.h"
 
-enum { RING_PAIRS = 16 /* net_ring's */, RX_DESCRIPTORS = 1024, TX_DESCRIPTORS = 1024, FRAME_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN };
+enum {
+    RING_PAIRS = 16 /* net_ring's */,
+    RX_DESCRIPTORS = 1024,
+    TX_DESCRIPTORS = 1024,
+    FRAME_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN
+};
 
 struct job_queue {
     struct device_job *first, **end;
@@ -45,7 +50,7 @@ struct devices {
     struct job_queue submitted, finished;
     bool stop;
     struct xdp_sockets sockets[RTE_MAX_ETHPORTS]; /* by device id; the device thread's */
-    _Atomic uint32_t changed, gone; /* device ids, set by DPDK's interrupt thread */
+    _Atomic uint32_t changed, gone;               /* device ids, set by DPDK's interrupt thread */
 };
 
 static int failed(struct device_job *job, int error, const char *format, ...)
@@ -68,7 +73,8 @@ static int link_event(uint16_t id, enum rte_eth_event_type event, void *arg, voi
     struct devices *devices = arg;
 
     (void)answer;
-    atomic_fetch_or(event == RTE_ETH_EVENT_INTR_RMV ? &devices->gone : &devices->changed, UINT32_C(1) << id);
+    atomic_fetch_or(event == RTE_ETH_EVENT_INTR_RMV ? &devices->gone : &devices->changed,
+                    UINT32_C(1) << id);
     devices->wake(devices->arg);
     return 0;
 }
@@ -80,7 +86,7 @@ static uint16_t find_device(const char *name)
     struct rte_eth_dev_info info;
     uint16_t id;
 
-    RTE_ETH_FOREACH_DEV(id) {
+    RTE_ETH_FOREACH_DEV (id) {
         if (rte_eth_dev_info_get(id, &info) == 0 && info.device != NULL &&
             strcmp(rte_dev_name(info.device), name) == 0)
             return id;
@@ -91,27 +97,34 @@ static uint16_t find_device(const char *name)
 /* What else a user can do about a device that does not open. */
 static const char *advice(void)
 {
-    return geteuid() == 0 ? "DPDK's own words are in the log"
-                          : "this user may lack the right: kedged wants CAP_NET_RAW and CAP_NET_ADMIN for "
-                            "interfaces of the kernel";
+    return geteuid() == 0
+               ? "DPDK's own words are in the log"
+               : "this user may lack the right: kedged wants CAP_NET_RAW and CAP_NET_ADMIN for "
+                 "interfaces of the kernel";
 }
 
 /* The device's name in the devargs, checked as far as it can be before probing. */
 static int check_devargs(struct device_job *job, char *name, size_t size)
 {
-    struct rte_devargs devargs = { .bus = NULL };
+    struct rte_devargs devargs = {.bus = NULL};
 
     if (rte_devargs_parse(&devargs, job->devargs) < 0)
-        return failed(job, ENODEV, "no driver takes '%s'; right would be a PCI address, or a name like "
-                      "net_af_packet0, net_af_xdp0, net_tap0, net_pcap0, net_ring0 or net_null0 followed by "
-                      "its arguments", job->devargs);
+        return failed(
+            job, ENODEV,
+            "no driver takes '%s'; right would be a PCI address, or a name like "
+            "net_af_packet0, net_af_xdp0, net_tap0, net_pcap0, net_ring0 or net_null0 followed by "
+            "its arguments",
+            job->devargs);
     snprintf(name, size, "%s", devargs.name);
     rte_devargs_reset(&devargs);
     if (find_device(name) != UINT16_MAX)
-        return failed(job, EEXIST, "the device %s is in use by another port; give each port a device of its "
-                      "own, by another number at the end of its name", name);
+        return failed(job, EEXIST,
+                      "the device %s is in use by another port; give each port a device of its "
+                      "own, by another number at the end of its name",
+                      name);
     if (job->interface[0] != '\0' && if_nametoindex(job->interface) == 0)
-        return failed(job, ENODEV, "there is no interface '%s' here; the port opens when it appears",
+        return failed(job, ENODEV,
+                      "there is no interface '%s' here; the port opens when it appears",
                       job->interface);
     return 0;
 }
@@ -125,11 +138,13 @@ static int probe(struct device_job *job)
         return error;
     error = rte_dev_probe(job->devargs);
     if (error < 0) /* many drivers answer -1 for anything */
-        return failed(job, error == -1 ? EIO : -error, "the device '%s' does not open (%s); %s", job->devargs,
-                      error == -1 ? "its driver refuses" : rte_strerror(-error), advice());
+        return failed(job, error == -1 ? EIO : -error, "the device '%s' does not open (%s); %s",
+                      job->devargs, error == -1 ? "its driver refuses" : rte_strerror(-error),
+                      advice());
     job->id = find_device(name);
     if (job->id == UINT16_MAX)
-        return failed(job, ENODEV, "'%s' is a device, but not one that packets go through", job->devargs);
+        return failed(job, ENODEV, "'%s' is a device, but not one that packets go through",
+                      job->devargs);
     return 0;
 }
 
@@ -138,7 +153,7 @@ static int configure(struct device_job *job, const struct rte_eth_dev_info *info
 {
     struct rte_eth_conf conf = {
         .rxmode.offloads = info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM,
-        .intr_conf = { .rxq = 1, .lsc = job->announces },
+        .intr_conf = {.rxq = 1, .lsc = job->announces},
     };
     int error = rte_eth_dev_configure(job->id, 1, 1, &conf);
 
@@ -147,7 +162,8 @@ static int configure(struct device_job *job, const struct rte_eth_dev_info *info
         error = rte_eth_dev_configure(job->id, 1, 1, &conf);
     }
     if (error < 0)
-        return failed(job, -error, "the device can't be configured: %s; %s", rte_strerror(-error), advice());
+        return failed(job, -error, "the device can't be configured: %s; %s", rte_strerror(-error),
+                      advice());
     return 0;
 }
 
@@ -162,7 +178,8 @@ static int set_up_queues(struct device_job *job, struct rte_mempool *pool)
     if (error == 0)
         error = rte_eth_tx_queue_setup(job->id, 0, tx, (unsigned)socket, NULL);
     if (error < 0)
-        return failed(job, -error, "the device's queues can't be set up: %s; %s", rte_strerror(-error), advice());
+        return failed(job, -error, "the device's queues can't be set up: %s; %s",
+                      rte_strerror(-error), advice());
     return 0;
 }
 
@@ -174,7 +191,8 @@ static int set_mtu(struct device_job *job, struct rte_mempool *pool)
     int error;
 
     if (job->mtu > most)
-        return failed(job, EINVAL, "an mtu of %u does not fit into a packet buffer; %u is the most", job->mtu, most);
+        return failed(job, EINVAL, "an mtu of %u does not fit into a packet buffer; %u is the most",
+                      job->mtu, most);
     if (rte_eth_dev_get_mtu(job->id, &now) == 0 && now == job->mtu)
         return 0;
     error = rte_eth_dev_set_mtu(job->id, job->mtu);
@@ -186,12 +204,13 @@ static int set_mtu(struct device_job *job, struct rte_mempool *pool)
 
 static void ask_link(struct device_job *job)
 {
-    struct rte_eth_link link = { .link_status = RTE_ETH_LINK_DOWN };
+    struct rte_eth_link link = {.link_status = RTE_ETH_LINK_DOWN};
 
     job->up = rte_eth_link_get_nowait(job->id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
-/* Promiscuous: a bridge wants every frame, and an interface may have another address than its port. */
+/* Promiscuous: a bridge wants every frame, and an interface may have another address than its port.
+ * */
 static int start(struct devices *devices, struct device_job *job)
 {
     int error;
@@ -201,7 +220,8 @@ static int start(struct devices *devices, struct device_job *job)
     rte_eth_dev_callback_register(job->id, RTE_ETH_EVENT_INTR_RMV, link_event, devices);
     error = rte_eth_dev_start(job->id);
     if (error < 0)
-        return failed(job, -error, "the device does not start: %s; %s", rte_strerror(-error), advice());
+        return failed(job, -error, "the device does not start: %s; %s", rte_strerror(-error),
+                      advice());
     error = rte_eth_promiscuous_enable(job->id);
     if (error < 0 && error != -ENOTSUP)
         return failed(job, -error, "the device does not take all frames (promiscuous mode): %s; %s",
@@ -212,8 +232,8 @@ static int start(struct devices *devices, struct device_job *job)
     return 0;
 }
 
-/* The driver net_ring makes more rings than a device has queues, and frees those of the queues only; by
- * their names they would be in the way of the next device of the same name. */
+/* The driver net_ring makes more rings than a device has queues, and frees those of the queues
+ * only; by their names they would be in the way of the next device of the same name. */
 static void free_rings(const char *device)
 {
     char name[RTE_RING_NAMESIZE];
@@ -226,7 +246,7 @@ static void free_rings(const char *device)
 
 static void close_device(struct devices *devices, uint16_t id)
 {
-    struct rte_eth_dev_info info = { .device = NULL };
+    struct rte_eth_dev_info info = {.device = NULL};
     char name[RTE_DEV_NAME_MAX_LEN] = "";
     int error;
 
@@ -250,7 +270,8 @@ static int start_device(struct devices *devices, struct device_job *job)
     int error = rte_eth_dev_info_get(job->id, &info);
 
     if (error < 0)
-        return failed(job, -error, "the device says nothing about itself: %s", rte_strerror(-error));
+        return failed(job, -error, "the device says nothing about itself: %s",
+                      rte_strerror(-error));
     job->announces = !job->watched && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
     error = configure(job, &info);
     if (error == 0)
@@ -340,7 +361,8 @@ static void *run(void *arg)
 
 /* ---- the control core's side ---- */
 
-int devices_start(struct rte_mempool *pool, void (*wake)(void *arg), void *arg, struct devices **out)
+int devices_start(struct rte_mempool *pool, void (*wake)(void *arg), void *arg,
+                  struct devices **out)
 {
     struct devices *devices = calloc(1, sizeof(*devices));
     int error;

@@ -2,8 +2,8 @@
 /*
  * Devices: the slow work of opening, starting, asking and closing them, on a thread of its own.
  *
- * The control core hands in jobs and goes on; done() is called on the control core, by devices_poll(),
- * when one is finished. Jobs are done one after the other in their order.
+ * The control core hands in jobs and goes on; done() is called on the control core, by
+ * devices_poll(), when one is finished. Jobs are done one after the other in their order.
  *
  * Thread safety: the functions belong to the control core. A job belongs to the device thread from
  * devices_submit() until its done().
@@ -31,18 +31,19 @@ enum device_job_kind {
 struct device_job {
     enum device_job_kind kind;
     /* what is wanted */
-    char devargs[DEVICE_ARGS_MAX];   /* OPEN */
-    char interface[DEVICE_ARGS_MAX]; /* OPEN: the kernel's interface that must exist first; "": none */
-    bool watched;                    /* OPEN: its link state comes from elsewhere */
-    bool again;                      /* OPEN: it has failed before, and its reason is known */
-    uint16_t mtu;                    /* OPEN, MTU */
-    uint16_t id;                     /* the device's number; an answer of OPEN */
+    char devargs[DEVICE_ARGS_MAX]; /* OPEN */
+    /* OPEN: the kernel's interface that must exist first; "": none */
+    char interface[DEVICE_ARGS_MAX];
+    bool watched; /* OPEN: its link state comes from elsewhere */
+    bool again;   /* OPEN: it has failed before, and its reason is known */
+    uint16_t mtu; /* OPEN, MTU */
+    uint16_t id;  /* the device's number; an answer of OPEN */
     /* answers */
-    int error;                      /* 0 or a negative errno, and then a sentence */
+    int error; /* 0 or a negative errno, and then a sentence */
     char reason[DEVICE_REASON_MAX];
-    struct rte_ether_addr mac;      /* OPEN */
-    bool up;                        /* OPEN, LINK */
-    bool announces;                 /* OPEN: it announces changes of its link state */
+    struct rte_ether_addr mac; /* OPEN */
+    bool up;                   /* OPEN, LINK */
+    bool announces;            /* OPEN: it announces changes of its link state */
 
     void (*done)(struct device_job *job); /* on the control core */
     void *arg;
@@ -51,12 +52,13 @@ struct device_job {
 
 struct devices;
 
-/* Start the thread. wake(arg) is called on any thread when devices_poll() has something to do. 0 or a
- * negative errno. */
-int devices_start(struct rte_mempool *pool, void (*wake)(void *arg), void *arg, struct devices **devices);
+/* Start the thread. wake(arg) is called on any thread when devices_poll() has something to do. 0 or
+ * a negative errno. */
+int devices_start(struct rte_mempool *pool, void (*wake)(void *arg), void *arg,
+                  struct devices **devices);
 
-/* End the thread, after all jobs that were submitted; their done() is called. False: it does not end
- * within the time, because a device hangs; then the process can only be left. */
+/* End the thread, after all jobs that were submitted; their done() is called. False: it does not
+ * end within the time, because a device hangs; then the process can only be left. */
 bool devices_stop(struct devices *devices, unsigned timeout_ms);
 
 void devices_submit(struct devices *devices, struct device_job *job);
@@ -64,7 +66,8 @@ void devices_submit(struct devices *devices, struct device_job *job);
 /* Call done() of finished jobs. Returns how many. */
 unsigned devices_poll(struct devices *devices);
 
-/* Device ids whose link state may have changed, and those that are gone, since the last call; bit masks. */
+/* Device ids whose link state may have changed, and those that are gone, since the last call; bit
+ * masks. */
 uint32_t devices_changed(struct devices *devices);
 uint32_t devices_gone(struct devices *devices);
 

@@ -53,7 +53,8 @@ unsigned eal_workers(const struct options *options)
 }
 
 /* The CPUs to use: those that were named, else all that this process may use. */
-static int choose_cpus(const struct options *options, unsigned *cpus, unsigned *count, char *why, size_t why_size)
+static int choose_cpus(const struct options *options, unsigned *cpus, unsigned *count, char *why,
+                       size_t why_size)
 {
     cpu_set_t allowed;
 
@@ -61,20 +62,23 @@ static int choose_cpus(const struct options *options, unsigned *cpus, unsigned *
         return failed(why, why_size, errno, "which CPUs may be used: %s", strerror(errno));
     for (unsigned i = 0; i < options->cpu_count; i++)
         if (options->cpus[i] >= CPU_SETSIZE || !CPU_ISSET(options->cpus[i], &allowed))
-            return failed(why, why_size, EINVAL,
-                          "--lcores: CPU %u can't be used by this process; `taskset -p $$` shows which can",
-                          options->cpus[i]);
+            return failed(
+                why, why_size, EINVAL,
+                "--lcores: CPU %u can't be used by this process; `taskset -p $$` shows which can",
+                options->cpus[i]);
     *count = options->cpu_count;
     memcpy(cpus, options->cpus, options->cpu_count * sizeof(*cpus));
-    for (unsigned cpu = 0; options->cpu_count == 0 && cpu < CPU_SETSIZE && *count < OPTIONS_CPUS_MAX; cpu++)
+    for (unsigned cpu = 0;
+         options->cpu_count == 0 && cpu < CPU_SETSIZE && *count < OPTIONS_CPUS_MAX; cpu++)
         if (CPU_ISSET(cpu, &allowed))
             cpus[(*count)++] = cpu;
     return 0;
 }
 
-/* EAL's --lcores: lcore 0 is the control core, 1 to N the workers. They share CPUs if there are too few,
- * and the control core's only if it is the only one. */
-static void map_lcores(struct eal *eal, const unsigned *cpus, unsigned count, char *text, size_t size)
+/* EAL's --lcores: lcore 0 is the control core, 1 to N the workers. They share CPUs if there are too
+ * few, and the control core's only if it is the only one. */
+static void map_lcores(struct eal *eal, const unsigned *cpus, unsigned count, char *text,
+                       size_t size)
 {
     size_t used = (size_t)snprintf(text, size, "0@%u", cpus[0]);
 
@@ -106,20 +110,23 @@ static bool enough_hugepages(const struct options *options, unsigned needed)
     if (available >= needed)
         return true;
     ns_log(NS_LOG_WARNING,
-           "%llu MB of hugepages are free and %u MB are needed: going on without (--no-huge), which costs "
+           "%llu MB of hugepages are free and %u MB are needed: going on without (--no-huge), "
+           "which costs "
            "a third to a half of the speed on fast devices, nothing on af_packet, af_xdp and tap; "
-           "`make hugepages` reserves some", (unsigned long long)available, needed);
+           "`make hugepages` reserves some",
+           (unsigned long long)available, needed);
     return false;
 }
 
-/* Like rte_pktmbuf_pool_create(), but the pool need not be contiguous for devices: without hugepages
- * mbufs would otherwise land one to a page at the same offset, and fight for cache sets. */
+/* Like rte_pktmbuf_pool_create(), but the pool need not be contiguous for devices: without
+ * hugepages mbufs would otherwise land one to a page at the same offset, and fight for cache sets.
+ * */
 static struct rte_mempool *make_pool(unsigned packets)
 {
-    struct rte_pktmbuf_pool_private private = { .mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE };
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE};
     struct rte_mempool *pool = rte_mempool_create_empty(
-        "packets", packets, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, POOL_CACHE, sizeof(private),
-        SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+        "packets", packets, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, POOL_CACHE,
+        sizeof(private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 
     if (pool == NULL)
         return NULL;
@@ -149,10 +156,14 @@ static ssize_t write_log(void *cookie, const char *text, size_t size)
 {
     static const enum ns_log_level levels[] = {
         [0] = NS_LOG_ERROR, /* no level */
-        [RTE_LOG_EMERG] = NS_LOG_ERROR,     [RTE_LOG_ALERT] = NS_LOG_ERROR,
-        [RTE_LOG_CRIT] = NS_LOG_ERROR,      [RTE_LOG_ERR] = NS_LOG_WARNING,
-        [RTE_LOG_WARNING] = NS_LOG_WARNING, [RTE_LOG_NOTICE] = NS_LOG_INFO,
-        [RTE_LOG_INFO] = NS_LOG_INFO,       [RTE_LOG_DEBUG] = NS_LOG_DEBUG,
+        [RTE_LOG_EMERG] = NS_LOG_ERROR,
+        [RTE_LOG_ALERT] = NS_LOG_ERROR,
+        [RTE_LOG_CRIT] = NS_LOG_ERROR,
+        [RTE_LOG_ERR] = NS_LOG_WARNING,
+        [RTE_LOG_WARNING] = NS_LOG_WARNING,
+        [RTE_LOG_NOTICE] = NS_LOG_INFO,
+        [RTE_LOG_INFO] = NS_LOG_INFO,
+        [RTE_LOG_DEBUG] = NS_LOG_DEBUG,
     };
     unsigned level = (unsigned)rte_log_cur_msg_loglevel();
     enum ns_log_level as = level < RTE_DIM(levels) ? levels[level] : NS_LOG_INFO;
@@ -175,10 +186,11 @@ static ssize_t write_log(void *cookie, const char *text, size_t size)
 static void redirect_log(void)
 {
     static const uint32_t levels[] = {
-        [NS_LOG_ERROR] = RTE_LOG_CRIT,  [NS_LOG_WARNING] = RTE_LOG_WARNING, [NS_LOG_NOTICE] = RTE_LOG_WARNING,
-        [NS_LOG_INFO] = RTE_LOG_NOTICE, [NS_LOG_DEBUG] = RTE_LOG_DEBUG,
+        [NS_LOG_ERROR] = RTE_LOG_CRIT,     [NS_LOG_WARNING] = RTE_LOG_WARNING,
+        [NS_LOG_NOTICE] = RTE_LOG_WARNING, [NS_LOG_INFO] = RTE_LOG_NOTICE,
+        [NS_LOG_DEBUG] = RTE_LOG_DEBUG,
     };
-    FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_log });
+    FILE *stream = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_log});
 
     rte_log_set_global_level(levels[ns_log_get()]);
     if (stream == NULL)
@@ -189,7 +201,8 @@ static void redirect_log(void)
 
 /* ---- start and end ---- */
 
-/* A name for this daemon's files that is the same at the next start, and differs between sockets. */
+/* A name for this daemon's files that is the same at the next start, and differs between sockets.
+ * */
 static void choose_prefix(const struct options *options, char *prefix, size_t size)
 {
     char folder[PATH_MAX] = "";
@@ -208,12 +221,14 @@ static void choose_prefix(const struct options *options, char *prefix, size_t si
     snprintf(prefix, size, "kedge-%08x", hash);
 }
 
-/* Does the user name devices on buses that are to be scanned? Else none of the host's is touched. */
+/* Does the user name devices on buses that are to be scanned? Else none of the host's is touched.
+ * */
 static bool wants_pci(const struct options *options)
 {
     for (unsigned i = 0; i < options->eal_count; i++)
         if (strncmp(options->eal[i], "-a", 2) == 0 || strncmp(options->eal[i], "-b", 2) == 0 ||
-            strncmp(options->eal[i], "--allow", 7) == 0 || strncmp(options->eal[i], "--block", 7) == 0)
+            strncmp(options->eal[i], "--allow", 7) == 0 ||
+            strncmp(options->eal[i], "--block", 7) == 0)
             return true;
     return false;
 }
@@ -228,9 +243,10 @@ static void add(struct arguments *arguments, const char *word)
     arguments->words[arguments->count++] = (char *)(uintptr_t)word; /* EAL does not write to them */
 }
 
-static int initialise(const struct options *options, struct eal *eal, const char *lcores, unsigned memory)
+static int initialise(const struct options *options, struct eal *eal, const char *lcores,
+                      unsigned memory)
 {
-    struct arguments arguments = { .count = 0 };
+    struct arguments arguments = {.count = 0};
     char megabytes[16];
 
     snprintf(megabytes, sizeof(megabytes), "%u", memory);
@@ -262,11 +278,11 @@ static int initialise(const struct options *options, struct eal *eal, const char
     return rte_errno != 0 ? -rte_errno : -EIO;
 }
 
-/* After a start that failed: DPDK's folder is ours to remove unless a living daemon has the same prefix,
- * and so a lock on the file in it. */
+/* After a start that failed: DPDK's folder is ours to remove unless a living daemon has the same
+ * prefix, and so a lock on the file in it. */
 static bool folder_is_ours(const char *folder)
 {
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char path[PATH_MAX];
     int fd = -1;
     bool ours;
@@ -285,8 +301,10 @@ static int failed_to_start(const struct eal *eal, int error, char *why, size_t w
     const char *folder = rte_eal_get_runtime_dir();
 
     if (folder != NULL && folder[0] != '\0' && !folder_is_ours(folder))
-        return failed(why, why_size, EBUSY, "another daemon uses the file prefix '%s'; give this one another "
-                      "by --file-prefix", eal->prefix);
+        return failed(why, why_size, EBUSY,
+                      "another daemon uses the file prefix '%s'; give this one another "
+                      "by --file-prefix",
+                      eal->prefix);
     if (folder != NULL && folder[0] != '\0')
         folder_remove(folder);
     return failed(why, why_size, -error, "DPDK does not start: %s; --log debug shows its own words",
@@ -301,15 +319,15 @@ int eal_start(const struct options *options, struct eal *eal, char *why, size_t 
 
     if (error < 0)
         return error;
-    *eal = (struct eal){ .workers = eal_workers(options) };
+    *eal = (struct eal){.workers = eal_workers(options)};
     map_lcores(eal, cpus, count, lcores, sizeof(lcores));
     memory = memory_mb(options);
     choose_prefix(options, eal->prefix, sizeof(eal->prefix));
     hugepages_remove(eal->prefix, false);
     eal->huge = enough_hugepages(options, memory);
     redirect_log();
-    /* For net_af_xdp: libxdp's dispatcher of several programs wants a bpffs, which a namespace made by
-     * `ip netns` does not have; without one it complains, and does without. */
+    /* For net_af_xdp: libxdp's dispatcher of several programs wants a bpffs, which a namespace made
+     * by `ip netns` does not have; without one it complains, and does without. */
     setenv("LIBXDP_SKIP_DISPATCHER", "1", 0);
     error = initialise(options, eal, lcores, memory);
     if (error < 0)
@@ -318,8 +336,10 @@ int eal_start(const struct options *options, struct eal *eal, char *why, size_t 
     eal->pool = make_pool(options->packets);
     if (eal->pool != NULL)
         return 0;
-    error = failed(why, why_size, ENOMEM, "no memory for %u packets; ask for fewer (--packets) or allow more "
-                   "(--memory, now %u MB)", options->packets, memory);
+    error = failed(why, why_size, ENOMEM,
+                   "no memory for %u packets; ask for fewer (--packets) or allow more "
+                   "(--memory, now %u MB)",
+                   options->packets, memory);
     eal_stop(eal);
     return error;
 }

@@ -32,15 +32,15 @@ struct eal {
 unsigned eal_workers(const struct options *options);
 
 /* Start it: the calling thread becomes the control core and is bound to its CPU. Refuses CPUs that
- * may not be used; without enough hugepages it goes on without any, and says what that costs. 0, or a
- * negative errno and a sentence in why. */
+ * may not be used; without enough hugepages it goes on without any, and says what that costs. 0, or
+ * a negative errno and a sentence in why. */
 int eal_start(const struct options *options, struct eal *eal, char *why, size_t why_size);
 
 /* End it. All workers have stopped and all devices are closed. */
 void eal_stop(struct eal *eal);
 
-/* The calling thread is about to do again what DPDK has complained about before: its messages are for
- * debugging only, until false. Any thread. */
+/* The calling thread is about to do again what DPDK has complained about before: its messages are
+ * for debugging only, until false. Any thread. */
 void eal_quiet(bool quiet);
 
 /* Only remove the files: the last resort of a daemon that can't end properly. Any thread. */

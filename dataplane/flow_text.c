@@ -14,7 +14,7 @@
 static const struct {
     const char *name;
     uint8_t number;
-} protos[] = { { "icmp", 1 }, { "igmp", 2 }, { "tcp", 6 }, { "udp", 17 }, { "gre", 47 }, { "sctp", 132 } };
+} protos[] = {{"icmp", 1}, {"igmp", 2}, {"tcp", 6}, {"udp", 17}, {"gre", 47}, {"sctp", 132}};
 enum { PROTOS = sizeof(protos) / sizeof(protos[0]) };
 
 const char *flow_proto_name(uint8_t proto, char *buffer)
@@ -30,7 +30,7 @@ const char *flow_proto_name(uint8_t proto, char *buffer)
 struct key_parser {
     const struct links *links;
     union flow_key key;
-    unsigned seen; /* terms, by index in the table */
+    unsigned seen;     /* terms, by index in the table */
     const char *wrong; /* about the last term */
 };
 
@@ -120,12 +120,20 @@ static bool take_mac(struct key_parser *parser, const char *value)
     return link_parse_mac(value, strlen(value), &parser->key.mac) == 0;
 }
 
-enum { TERM_SRC = 1, TERM_DST = 2, TERM_PROTO = 4, ROUTED_TERMS = 0x3f, TERM_BRIDGE = 0x40, TERM_MAC = 0x80 };
+enum {
+    TERM_SRC = 1,
+    TERM_DST = 2,
+    TERM_PROTO = 4,
+    ROUTED_TERMS = 0x3f,
+    TERM_BRIDGE = 0x40,
+    TERM_MAC = 0x80
+};
 static const struct {
     const char *name;
     bool (*take)(struct key_parser *parser, const char *value);
-} terms[] = { { "src", take_src },     { "dst", take_dst },     { "proto", take_proto },   { "sport", take_sport },
-              { "dport", take_dport }, { "iface", take_iface }, { "bridge", take_bridge }, { "mac", take_mac } };
+} terms[] = {{"src", take_src},       {"dst", take_dst},     {"proto", take_proto},
+             {"sport", take_sport},   {"dport", take_dport}, {"iface", take_iface},
+             {"bridge", take_bridge}, {"mac", take_mac}};
 enum { TERMS = sizeof(terms) / sizeof(terms[0]) };
 
 /* "name=value"; which term it is, or -1. */
@@ -156,14 +164,16 @@ static int finish(struct key_parser *parser, bool bridged, char *why, size_t why
 
     if ((parser->seen & needed) == needed && (parser->seen & ~allowed) == 0)
         return 0;
-    snprintf(why, why_size, "a flow is named by src=, dst= and proto= (also sport=, dport=, iface=), or by "
+    snprintf(why, why_size,
+             "a flow is named by src=, dst= and proto= (also sport=, dport=, iface=), or by "
              "bridge= and mac=, parted by commas");
     return -EINVAL;
 }
 
-int flow_parse_key(const struct links *links, const char *text, union flow_key *key, char *why, size_t why_size)
+int flow_parse_key(const struct links *links, const char *text, union flow_key *key, char *why,
+                   size_t why_size)
 {
-    struct key_parser parser = { .links = links };
+    struct key_parser parser = {.links = links};
     bool bridged = is_bridged(text);
     char copy[256], *save = NULL;
 

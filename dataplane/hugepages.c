@@ -71,7 +71,7 @@ static void add_available(const char *folder, void *arg)
 
 uint64_t hugepages_available(void)
 {
-    struct available available = { .bytes = 0 };
+    struct available available = {.bytes = 0};
 
     each_mount(add_available, &available);
     return available.bytes;
@@ -109,7 +109,7 @@ static void remove_files(const char *path, void *arg)
 
 void hugepages_remove(const char *prefix, bool all)
 {
-    struct removal removal = { .all = all };
+    struct removal removal = {.all = all};
 
     snprintf(removal.start, sizeof(removal.start), "%smap_", prefix);
     each_mount(remove_files, &removal);
@@ -117,7 +117,7 @@ void hugepages_remove(const char *prefix, bool all)
 
 void folder_remove(const char *path)
 {
-    struct removal removal = { .start = "", .all = true };
+    struct removal removal = {.start = "", .all = true};
 
     remove_files(path, &removal);
     rmdir(path);

@@ -10,10 +10,11 @@ int modules_new(struct modules *modules, struct ns_store *store, struct ns_loop 
     int error = links_new(store, &modules->links);
 
     if (error == 0)
-        error = stations_new(store, loop, modules->links, io->station_used, io->arg, &modules->stations);
+        error = stations_new(store, loop, modules->links, io->station_used, io->arg,
+                             &modules->stations);
     if (error == 0)
-        error = neighbours_new(store, loop, modules->links, modules->stations, options, &io->neighbours,
-                               &modules->neighbours);
+        error = neighbours_new(store, loop, modules->links, modules->stations, options,
+                               &io->neighbours, &modules->neighbours);
     if (error == 0)
         error = routes_new(store, modules->links, &modules->routes);
     if (error == 0)

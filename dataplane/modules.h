@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The modules that make the name space of a store that of a network stack, in their order: links, stations,
- * neighbours, routes, definitions, adjacencies.
+ * The modules that make the name space of a store that of a network stack, in their order: links,
+ * stations, neighbours, routes, definitions, adjacencies.
  *
  * Thread safety: the control core only.
  */

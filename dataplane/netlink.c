@@ -38,7 +38,8 @@ static const char *link_name(const struct nlmsghdr *message)
 
 static void take_messages(struct netlink *netlink, const void *buffer, uint32_t size)
 {
-    for (const struct nlmsghdr *message = buffer; NLMSG_OK(message, size); message = NLMSG_NEXT(message, size))
+    for (const struct nlmsghdr *message = buffer; NLMSG_OK(message, size);
+         message = NLMSG_NEXT(message, size))
         if (message->nlmsg_type == RTM_NEWLINK || message->nlmsg_type == RTM_DELLINK)
             netlink->changed(netlink->arg, link_name(message));
 }
@@ -64,7 +65,7 @@ static void receive(struct ns_io *io, uint32_t events)
 
 static int subscribe(void)
 {
-    struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+    struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 
     if (fd < 0)
@@ -112,8 +113,8 @@ void netlink_free(struct netlink *netlink)
 
 struct netlink_state netlink_interface(const char *name)
 {
-    struct netlink_state state = { .index = 0 };
-    struct ifreq request = { .ifr_flags = 0 };
+    struct netlink_state state = {.index = 0};
+    struct ifreq request = {.ifr_flags = 0};
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)

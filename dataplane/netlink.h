@@ -2,8 +2,8 @@
 /*
  * The kernel's interfaces behind ports (af_packet, af_xdp, tap): there or gone, up or down.
  *
- * A subscription to RTM_NEWLINK and RTM_DELLINK (rtnetlink(7)) says that something may have changed; what
- * is true is then asked anew. So a message that was lost or is late does no harm.
+ * A subscription to RTM_NEWLINK and RTM_DELLINK (rtnetlink(7)) says that something may have
+ * changed; what is true is then asked anew. So a message that was lost or is late does no harm.
  *
  * Thread safety: the control core only; netlink_interface() any thread.
  */
@@ -16,8 +16,8 @@
 
 struct netlink;
 
-/* Have changed(arg, name) called when something about an interface of this network namespace changes;
- * name is NULL if it may be any of them. 0 or a negative errno. */
+/* Have changed(arg, name) called when something about an interface of this network namespace
+ * changes; name is NULL if it may be any of them. 0 or a negative errno. */
 int netlink_new(struct ns_loop *loop, void (*changed)(void *arg, const char *name), void *arg,
                 struct netlink **netlink);
 void netlink_free(struct netlink *netlink);

@@ -16,11 +16,12 @@
 void notify(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     socklen_t size;
     int fd;
 
-    if (path == NULL || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof(address.sun_path))
+    if (path == NULL || (path[0] != '/' && path[0] != '@') ||
+        strlen(path) >= sizeof(address.sun_path))
         return;
     strcpy(address.sun_path, path);
     size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
@@ -29,7 +30,8 @@ void notify(const char *state)
     else
         size++;
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size) < 0)
+    if (fd < 0 ||
+        sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size) < 0)
         ns_log(NS_LOG_WARNING, "the service manager can't be told %s by %s", state, path);
     if (fd >= 0)
         close(fd);

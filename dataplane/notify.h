@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Telling a service manager how it goes, by the protocol of sd_notify(3): a datagram to the socket that
- * $NOTIFY_SOCKET names. Nothing happens if there is none.
+ * Telling a service manager how it goes, by the protocol of sd_notify(3): a datagram to the socket
+ * that $NOTIFY_SOCKET names. Nothing happens if there is none.
  *
  * Thread safety: any thread.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The command line, by one table: name, what its argument is, where it goes, what it says in --help.
+ * The command line, by one table: name, what its argument is, where it goes, what it says in
+ * --help.
  */
 #include "dataplane/options.h"
 
@@ -16,8 +17,17 @@
 
 #define DEFAULT_SOCKET "/run/kedge/kedged.sock"
 
-enum option_type { TYPE_FLAG, TYPE_TEXT, TYPE_NUMBER, TYPE_MODE, TYPE_LEVEL, TYPE_CPUS, TYPE_EAL,
-                   TYPE_VERSION, TYPE_HELP };
+enum option_type {
+    TYPE_FLAG,
+    TYPE_TEXT,
+    TYPE_NUMBER,
+    TYPE_MODE,
+    TYPE_LEVEL,
+    TYPE_CPUS,
+    TYPE_EAL,
+    TYPE_VERSION,
+    TYPE_HELP
+};
 
 struct option_row {
     const char *name;
@@ -32,48 +42,52 @@ struct option_row {
 #define MS_MAX    86400000u
 
 static const struct option_row rows[] = {
-    { "socket", "PATH", TYPE_TEXT, AT(socket), 0, 0, "control socket (" DEFAULT_SOCKET ")" },
-    { "socket-mode", "MODE", TYPE_MODE, AT(socket_mode), 0, 0,
-      "mode of the socket file, octal (0666: the permissions of names decide)" },
-    { "socket-group", "GROUP", TYPE_TEXT, AT(socket_group), 0, 0,
-      "group of the socket file; its members may write every name" },
-    { "config", "FILE", TYPE_TEXT, AT(config), 0, 0, "commands to begin with, as one transaction" },
-    { "check", NULL, TYPE_FLAG, AT(check), 0, 0, "only read the configuration and say what is wrong" },
-    { "names-only", NULL, TYPE_FLAG, AT(names_only), 0, 0, "serve names, forward nothing, start no DPDK" },
-    { "workers", "N", TYPE_NUMBER, AT(workers), 1, WORKERS_MAX, "threads that forward packets (1)" },
-    { "lcores", "CPUS", TYPE_CPUS, AT(cpus), 0, 0,
-      "CPUs, like 0,2-3: the control core's, then the workers' (all allowed ones, in order)" },
-    { "cores", "CPUS", TYPE_CPUS, AT(cpus), 0, 0, "the same" },
-    { "no-huge", NULL, TYPE_FLAG, AT(no_huge), 0, 0, "use no hugepages" },
-    { "memory", "MB", TYPE_NUMBER, AT(memory), 16, 1 << 20, "memory of packets and devices (what they need)" },
-    { "file-prefix", "NAME", TYPE_TEXT, AT(file_prefix), 0, 0,
-      "of DPDK's files, to tell daemons apart (made of the socket's path)" },
-    { "packets", "N", TYPE_NUMBER, AT(packets), 2048, 1 << 23, "packet buffers (32768)" },
-    { "flows", "N", TYPE_NUMBER, AT(flows), 64, 1 << 26, "flows of each worker (131072)" },
-    { "flow-idle", "SECONDS", TYPE_NUMBER, AT(flow_idle), 1, 86400,
-      "a flow without packets is forgotten after (60)" },
-    { "poll", NULL, TYPE_FLAG, AT(poll), 0, 0, "workers never sleep" },
-    { "poll-control", NULL, TYPE_FLAG, AT(poll_control), 0, 0, "the control core never sleeps" },
-    { "neigh-reachable", "MS", TYPE_NUMBER, AT(neighbours.reachable_ms), 1, MS_MAX,
-      "a neighbour that was not heard of is STALE after (30000)" },
-    { "neigh-retransmit", "MS", TYPE_NUMBER, AT(neighbours.retransmit_ms), 1, MS_MAX,
-      "between two probes (1000)" },
-    { "neigh-delay", "MS", TYPE_NUMBER, AT(neighbours.delay_ms), 1, MS_MAX,
-      "a STALE neighbour in use is probed after (5000)" },
-    { "neigh-requests", "N", TYPE_NUMBER, AT(neighbours.requests), 1, 100,
-      "broadcast requests without an answer until it has failed (3)" },
-    { "neigh-probes", "N", TYPE_NUMBER, AT(neighbours.probes), 1, 100,
-      "unicast probes without an answer until it has failed (3)" },
-    { "neigh-failed", "MS", TYPE_NUMBER, AT(neighbours.failed_ms), 1, MS_MAX,
-      "a failed neighbour may be asked for again after (3000)" },
-    { "neigh-stale", "MS", TYPE_NUMBER, AT(neighbours.stale_ms), 1, MS_MAX,
-      "a STALE neighbour without packets is forgotten after (60000)" },
-    { "neigh-limit", "N", TYPE_NUMBER, AT(neighbours.neighbours), 1, 1 << 24, "learned neighbours (65536)" },
-    { "log", "LEVEL", TYPE_LEVEL, AT(log), 0, 0, "error, warning, notice, info or debug (notice)" },
-    { "eal", "ARG", TYPE_EAL, AT(eal), 0, 0,
-      "one argument for DPDK, as --eal=-a0000:03:00.0; may be given several times" },
-    { "version", NULL, TYPE_VERSION, 0, 0, 0, "print the version" },
-    { "help", NULL, TYPE_HELP, 0, 0, 0, "print this" },
+    {"socket", "PATH", TYPE_TEXT, AT(socket), 0, 0, "control socket (" DEFAULT_SOCKET ")"},
+    {"socket-mode", "MODE", TYPE_MODE, AT(socket_mode), 0, 0,
+     "mode of the socket file, octal (0666: the permissions of names decide)"},
+    {"socket-group", "GROUP", TYPE_TEXT, AT(socket_group), 0, 0,
+     "group of the socket file; its members may write every name"},
+    {"config", "FILE", TYPE_TEXT, AT(config), 0, 0, "commands to begin with, as one transaction"},
+    {"check", NULL, TYPE_FLAG, AT(check), 0, 0,
+     "only read the configuration and say what is wrong"},
+    {"names-only", NULL, TYPE_FLAG, AT(names_only), 0, 0,
+     "serve names, forward nothing, start no DPDK"},
+    {"workers", "N", TYPE_NUMBER, AT(workers), 1, WORKERS_MAX, "threads that forward packets (1)"},
+    {"lcores", "CPUS", TYPE_CPUS, AT(cpus), 0, 0,
+     "CPUs, like 0,2-3: the control core's, then the workers' (all allowed ones, in order)"},
+    {"cores", "CPUS", TYPE_CPUS, AT(cpus), 0, 0, "the same"},
+    {"no-huge", NULL, TYPE_FLAG, AT(no_huge), 0, 0, "use no hugepages"},
+    {"memory", "MB", TYPE_NUMBER, AT(memory), 16, 1 << 20,
+     "memory of packets and devices (what they need)"},
+    {"file-prefix", "NAME", TYPE_TEXT, AT(file_prefix), 0, 0,
+     "of DPDK's files, to tell daemons apart (made of the socket's path)"},
+    {"packets", "N", TYPE_NUMBER, AT(packets), 2048, 1 << 23, "packet buffers (32768)"},
+    {"flows", "N", TYPE_NUMBER, AT(flows), 64, 1 << 26, "flows of each worker (131072)"},
+    {"flow-idle", "SECONDS", TYPE_NUMBER, AT(flow_idle), 1, 86400,
+     "a flow without packets is forgotten after (60)"},
+    {"poll", NULL, TYPE_FLAG, AT(poll), 0, 0, "workers never sleep"},
+    {"poll-control", NULL, TYPE_FLAG, AT(poll_control), 0, 0, "the control core never sleeps"},
+    {"neigh-reachable", "MS", TYPE_NUMBER, AT(neighbours.reachable_ms), 1, MS_MAX,
+     "a neighbour that was not heard of is STALE after (30000)"},
+    {"neigh-retransmit", "MS", TYPE_NUMBER, AT(neighbours.retransmit_ms), 1, MS_MAX,
+     "between two probes (1000)"},
+    {"neigh-delay", "MS", TYPE_NUMBER, AT(neighbours.delay_ms), 1, MS_MAX,
+     "a STALE neighbour in use is probed after (5000)"},
+    {"neigh-requests", "N", TYPE_NUMBER, AT(neighbours.requests), 1, 100,
+     "broadcast requests without an answer until it has failed (3)"},
+    {"neigh-probes", "N", TYPE_NUMBER, AT(neighbours.probes), 1, 100,
+     "unicast probes without an answer until it has failed (3)"},
+    {"neigh-failed", "MS", TYPE_NUMBER, AT(neighbours.failed_ms), 1, MS_MAX,
+     "a failed neighbour may be asked for again after (3000)"},
+    {"neigh-stale", "MS", TYPE_NUMBER, AT(neighbours.stale_ms), 1, MS_MAX,
+     "a STALE neighbour without packets is forgotten after (60000)"},
+    {"neigh-limit", "N", TYPE_NUMBER, AT(neighbours.neighbours), 1, 1 << 24,
+     "learned neighbours (65536)"},
+    {"log", "LEVEL", TYPE_LEVEL, AT(log), 0, 0, "error, warning, notice, info or debug (notice)"},
+    {"eal", "ARG", TYPE_EAL, AT(eal), 0, 0,
+     "one argument for DPDK, as --eal=-a0000:03:00.0; may be given several times"},
+    {"version", NULL, TYPE_VERSION, 0, 0, 0, "print the version"},
+    {"help", NULL, TYPE_HELP, 0, 0, 0, "print this"},
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
@@ -144,8 +158,9 @@ int options_parse_cpus(const char *text, unsigned *cpus, unsigned max)
 
 static void print_help(void)
 {
-    printf("Usage: kedged [OPTION]...\n"
-           "A userspace network stack on DPDK ports, configured by names over a control socket.\n\n");
+    printf(
+        "Usage: kedged [OPTION]...\n"
+        "A userspace network stack on DPDK ports, configured by names over a control socket.\n\n");
     for (size_t i = 0; i < ROWS; i++) {
         char left[40];
 
@@ -156,8 +171,8 @@ static void print_help(void)
     printf("\nkedged(8) says more; kedgectl(8) configures it while it runs.\n");
 }
 
-static enum options_outcome take_text(const struct option_row *row, const char *text, void *field, char *why,
-                                      size_t why_size)
+static enum options_outcome take_text(const struct option_row *row, const char *text, void *field,
+                                      char *why, size_t why_size)
 {
     if (*text == '\0')
         return bad(why, why_size, "--%s: its %s is empty", row->name, row->argument);
@@ -171,18 +186,18 @@ static enum options_outcome take_number(const struct option_row *row, const char
     unsigned number;
 
     if (!parse_number(text, 10, row->max, &number) || number < row->min)
-        return bad(why, why_size, "--%s: '%s' is not a number from %u to %u", row->name, text, row->min,
-                   row->max);
+        return bad(why, why_size, "--%s: '%s' is not a number from %u to %u", row->name, text,
+                   row->min, row->max);
     *(unsigned *)field = number;
     return OPTIONS_RUN;
 }
 
-static enum options_outcome take_mode(const struct option_row *row, const char *text, void *field, char *why,
-                                      size_t why_size)
+static enum options_outcome take_mode(const struct option_row *row, const char *text, void *field,
+                                      char *why, size_t why_size)
 {
     if (!parse_number(text, 8, 0777, field) || *(unsigned *)field == 0)
-        return bad(why, why_size, "--%s: '%s' is not a file mode; write it in octal, like 0660", row->name,
-                   text);
+        return bad(why, why_size, "--%s: '%s' is not a file mode; write it in octal, like 0660",
+                   row->name, text);
     return OPTIONS_RUN;
 }
 
@@ -190,8 +205,10 @@ static enum options_outcome take_level(const struct option_row *row, const char 
                                        char *why, size_t why_size)
 {
     if (!ns_log_parse(text, field))
-        return bad(why, why_size, "--%s: there is no level '%s'; the levels are error, warning, notice, "
-                   "info and debug", row->name, text);
+        return bad(why, why_size,
+                   "--%s: there is no level '%s'; the levels are error, warning, notice, "
+                   "info and debug",
+                   row->name, text);
     return OPTIONS_RUN;
 }
 
@@ -201,7 +218,8 @@ static enum options_outcome take_cpus(const struct option_row *row, const char *
     int count = options_parse_cpus(text, options->cpus, OPTIONS_CPUS_MAX);
 
     if (count < 0)
-        return bad(why, why_size, "--%s: '%s' is not a list of CPUs; write numbers and ranges, like 0,2-3",
+        return bad(why, why_size,
+                   "--%s: '%s' is not a list of CPUs; write numbers and ranges, like 0,2-3",
                    row->name, text);
     options->cpu_count = (unsigned)count;
     return OPTIONS_RUN;
@@ -211,13 +229,14 @@ static enum options_outcome take_eal(const struct option_row *row, const char *t
                                      struct options *options, char *why, size_t why_size)
 {
     if (options->eal_count == OPTIONS_EAL_MAX)
-        return bad(why, why_size, "--%s: at most %d arguments for DPDK", row->name, OPTIONS_EAL_MAX);
+        return bad(why, why_size, "--%s: at most %d arguments for DPDK", row->name,
+                   OPTIONS_EAL_MAX);
     options->eal[options->eal_count++] = text;
     return OPTIONS_RUN;
 }
 
-static enum options_outcome take(const struct option_row *row, const char *text, struct options *options,
-                                 char *why, size_t why_size)
+static enum options_outcome take(const struct option_row *row, const char *text,
+                                 struct options *options, char *why, size_t why_size)
 {
     void *field = (char *)options + row->offset;
 
@@ -239,13 +258,16 @@ static enum options_outcome take(const struct option_row *row, const char *text,
 static enum options_outcome judge(const struct options *options, char *why, size_t why_size)
 {
     if (options->check && options->config == NULL)
-        return bad(why, why_size, "--check: it needs to know which file; say --config FILE as well");
+        return bad(why, why_size,
+                   "--check: it needs to know which file; say --config FILE as well");
     if (options->check && options->names_only)
         return bad(why, why_size, "--check: it can't be combined with --names-only");
     if (options->names_only && options->workers > 0)
-        return bad(why, why_size, "--workers: with --names-only there are none; leave one of the two out");
+        return bad(why, why_size,
+                   "--workers: with --names-only there are none; leave one of the two out");
     if (options->file_prefix != NULL && strchr(options->file_prefix, '/') != NULL)
-        return bad(why, why_size, "--file-prefix: '%s' is not the beginning of a file's name; leave out the '/'",
+        return bad(why, why_size,
+                   "--file-prefix: '%s' is not the beginning of a file's name; leave out the '/'",
                    options->file_prefix);
     return OPTIONS_RUN;
 }
@@ -253,9 +275,9 @@ static enum options_outcome judge(const struct options *options, char *why, size
 static void fill_table(struct option *table)
 {
     for (int i = 0; i < ROWS; i++)
-        table[i] = (struct option){ rows[i].name, rows[i].argument != NULL ? required_argument : no_argument,
-                                    NULL, i + 1 };
-    table[ROWS] = (struct option){ NULL, 0, NULL, 0 };
+        table[i] = (struct option){
+            rows[i].name, rows[i].argument != NULL ? required_argument : no_argument, NULL, i + 1};
+    table[ROWS] = (struct option){NULL, 0, NULL, 0};
 }
 
 /* getopt_long() answers ':' for an argument that is missing (optopt is the row's val), '?' else. */
@@ -271,14 +293,18 @@ static enum options_outcome complain(int answer, char **argv, char *why, size_t 
     return bad(why, why_size, "%s: there is no such option; --help lists them", word);
 }
 
-enum options_outcome options_parse(int argc, char **argv, struct options *options, char *why, size_t why_size)
+enum options_outcome options_parse(int argc, char **argv, struct options *options, char *why,
+                                   size_t why_size)
 {
     struct option table[ROWS + 1];
     enum options_outcome outcome = OPTIONS_RUN;
     int answer;
 
-    *options = (struct options){ .socket = DEFAULT_SOCKET, .packets = 32768, .flows = 131072,
-                                 .flow_idle = 60, .log = NS_LOG_NOTICE };
+    *options = (struct options){.socket = DEFAULT_SOCKET,
+                                .packets = 32768,
+                                .flows = 131072,
+                                .flow_idle = 60,
+                                .log = NS_LOG_NOTICE};
     fill_table(table);
     optind = 0; /* start anew: tests parse many command lines */
     opterr = 0;
@@ -289,7 +315,8 @@ enum options_outcome options_parse(int argc, char **argv, struct options *option
             outcome = take(&rows[answer - 1], optarg, options, why, why_size);
     }
     if (outcome == OPTIONS_RUN && optind < argc)
-        outcome = bad(why, why_size, "%s: kedged takes options only, which begin with --; --help lists them",
+        outcome = bad(why, why_size,
+                      "%s: kedged takes options only, which begin with --; --help lists them",
                       argv[optind]);
     return outcome == OPTIONS_RUN ? judge(options, why, why_size) : outcome;
 }

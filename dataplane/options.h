@@ -48,11 +48,13 @@ struct options {
     struct neighbours_options neighbours; /* 0: the default */
 };
 
-/* Read the command line. Strings point into argv. why gets a sentence if the outcome is OPTIONS_BAD. */
-enum options_outcome options_parse(int argc, char **argv, struct options *options, char *why, size_t why_size);
+/* Read the command line. Strings point into argv. why gets a sentence if the outcome is
+ * OPTIONS_BAD. */
+enum options_outcome options_parse(int argc, char **argv, struct options *options, char *why,
+                                   size_t why_size);
 
-/* Read a list of CPUs as in "0,2-3": how many were written to cpus, or -EINVAL. A CPU may stand in it
- * more than once. */
+/* Read a list of CPUs as in "0,2-3": how many were written to cpus, or -EINVAL. A CPU may stand in
+ * it more than once. */
 int options_parse_cpus(const char *text, unsigned *cpus, unsigned max);
 
 #endif

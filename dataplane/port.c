@@ -25,7 +25,8 @@ static void change_done(struct device_job *job);
 
 /* ---- steps ---- */
 
-static void submit(struct port *port, enum device_job_kind kind, void (*done)(struct device_job *job))
+static void submit(struct port *port, enum device_job_kind kind,
+                   void (*done)(struct device_job *job))
 {
     port->job.kind = kind;
     port->job.id = port->id;
@@ -64,7 +65,8 @@ static void find_interface(struct port *port)
 
 static void start_opening(struct port *port, const struct port_wanted *wanted)
 {
-    port->job.again = strcmp(port->devargs, wanted->devargs) == 0 && port_has_error(port, port->job.reason);
+    port->job.again =
+        strcmp(port->devargs, wanted->devargs) == 0 && port_has_error(port, port->job.reason);
     memcpy(port->devargs, wanted->devargs, sizeof(port->devargs));
     port->mtu = wanted->mtu;
     port->vanished = false;
@@ -170,12 +172,9 @@ static void step(struct port *port)
             retry_now(port);
         }
         break;
-    case PORT_DRAINING:
-        drain(port);
-        break;
+    case PORT_DRAINING: drain(port); break;
     case PORT_OPENING:
-    case PORT_CLOSING:
-        break; /* the job will come back */
+    case PORT_CLOSING: break; /* the job will come back */
     }
 }
 
@@ -184,7 +183,7 @@ static void step(struct port *port)
 /* The worker with the fewest ports. */
 static unsigned choose_worker(const struct ports *ports)
 {
-    unsigned load[WORKERS_MAX] = { 0 }, best = 0;
+    unsigned load[WORKERS_MAX] = {0}, best = 0;
 
     for (const struct port *port = ports->first; port != NULL; port = port->next)
         if (port->state == PORT_OPEN)
@@ -205,8 +204,8 @@ static void failed_to_open(struct port *port)
     port_report_closed(port, port->job.reason);
 }
 
-/* Its own address; or one made of its name, locally administered, if it has none. That of a tap is also
- * the address of the kernel's end, which is somebody else. */
+/* Its own address; or one made of its name, locally administered, if it has none. That of a tap is
+ * also the address of the kernel's end, which is somebody else. */
 static void choose_mac(struct port *port)
 {
     uint64_t hash = rte_cpu_to_le_64(rte_hash_crc(port->name, (uint32_t)strlen(port->name), 0));
@@ -214,7 +213,7 @@ static void choose_mac(struct port *port)
     port->mac = port->job.mac;
     if (rte_is_valid_assigned_ether_addr(&port->mac) && !port->makes_interface)
         return;
-    port->mac = (struct rte_ether_addr){ .addr_bytes = { 0x02, 0x6b } };
+    port->mac = (struct rte_ether_addr){.addr_bytes = {0x02, 0x6b}};
     memcpy(&port->mac.addr_bytes[2], &hash, 4);
 }
 
@@ -247,10 +246,11 @@ static void open_done(struct device_job *job)
     port->state = PORT_OPEN;
     choose_mac(port);
     look_at_link(port);
-    ns_log(NS_LOG_INFO, "port %s: %s is open as device %u, served by worker %u, link %s", port->name,
-           port->devargs, port->id, port->worker, port->up ? "up" : "down");
+    ns_log(NS_LOG_INFO, "port %s: %s is open as device %u, served by worker %u, link %s",
+           port->name, port->devargs, port->id, port->worker, port->up ? "up" : "down");
     port->vanished = port_report_open(port) < 0;
-    if (port->vanished) { /* no worker has ever seen it; close it, and try again if it is still wanted */
+    if (port->vanished) {
+        /* No worker has ever seen it: close it, and try again if it is still wanted. */
         port->drained_at = 0;
         port->state = PORT_DRAINING;
     } else {
@@ -319,7 +319,8 @@ void ports_interface_changed(void *arg, const char *interface)
     struct ports *ports = arg;
 
     for (struct port *port = ports->first; port != NULL; port = port->next)
-        if (port->interface[0] != '\0' && (interface == NULL || strcmp(interface, port->interface) == 0))
+        if (port->interface[0] != '\0' &&
+            (interface == NULL || strcmp(interface, port->interface) == 0))
             look_at_interface(port);
 }
 
@@ -338,7 +339,8 @@ static void take_announcements(struct ports *ports)
 {
     uint32_t changed = devices_changed(ports->devices), gone = devices_gone(ports->devices);
 
-    for (struct port *port = ports->first; (changed | gone) != 0 && port != NULL; port = port->next) {
+    for (struct port *port = ports->first; (changed | gone) != 0 && port != NULL;
+         port = port->next) {
         if (port->state != PORT_OPEN)
             continue;
         if (gone & UINT32_C(1) << port->id)
@@ -463,8 +465,12 @@ int ports_new(struct ns_store *store, struct ns_loop *loop, int links_slot, stru
 
     if (ports == NULL)
         return -ENOMEM;
-    *ports = (struct ports){ .store = store, .loop = loop, .links_slot = links_slot, .devices = devices,
-                             .workers = workers, .dirty = true };
+    *ports = (struct ports){.store = store,
+                            .loop = loop,
+                            .links_slot = links_slot,
+                            .devices = devices,
+                            .workers = workers,
+                            .dirty = true};
     ports->watch.fire = watch_fired;
     ports->watch.who = &ns_identity_stack;
     ports->link_timer.fn = link_timer_fired;
@@ -500,7 +506,7 @@ static bool close_some(struct ports *ports)
 
 bool ports_close(struct ports *ports, unsigned timeout_ms)
 {
-    const struct timespec pause = { .tv_nsec = (long)MS };
+    const struct timespec pause = {.tv_nsec = (long)MS};
     bool closed = close_some(ports);
 
     for (unsigned ms = 0; !closed && ms < timeout_ms; ms++) {

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports: keeps the open devices as /port/NAME/devargs and /mtu say, and reports in /port/NAME/id, /mac,
- * /lcore, /link and /error what became of it.
+ * Ports: keeps the open devices as /port/NAME/devargs and /mtu say, and reports in /port/NAME/id,
+ * /mac, /lcore, /link and /error what became of it.
  *
- * Level-triggered: whatever changes below /port, in the kernel or in a device, each port is compared with
- * what is committed, and takes the next step towards it:
+ * Level-triggered: whatever changes below /port, in the kernel or in a device, each port is
+ * compared with what is committed, and takes the next step towards it:
  *
  *     closed ──> opening ──> open ──> draining ──> closing ──> closed
  *                   └──> failed ──(in a while, or wanted otherwise)──^
  *
- * Draining: the version without the port is published, and the device is closed when every worker has
- * gone on to that version or a later one.
+ * Draining: the version without the port is published, and the device is closed when every worker
+ * has gone on to that version or a later one.
  *
  * Thread safety: the control core only.
  */
@@ -45,7 +45,7 @@ bool ports_settled(const struct ports *ports);
 struct port_status {
     char name[LINK_NAME_MAX];
     bool open;
-    uint16_t id;   /* of the device, if open */
+    uint16_t id; /* of the device, if open */
     struct port_counters counters;
     uint64_t rx_missed, rx_errors, tx_errors; /* as the open device says */
 };

@@ -13,7 +13,8 @@ enum { PATH_SIZE = 64 + LINK_NAME_MAX };
 
 /* ---- what is committed ---- */
 
-static const struct ns_entry *entry_of(const struct ports *ports, const char *port, const char *name)
+static const struct ns_entry *entry_of(const struct ports *ports, const char *port,
+                                       const char *name)
 {
     char path[PATH_SIZE];
     int size = snprintf(path, sizeof(path), "/port/%s/%s", port, name);
@@ -27,12 +28,13 @@ struct port_wanted port_wanted(const struct port *port)
     const struct links *links = links_of(ns_store_version(ports->store), ports->links_slot);
     const struct link_port *link = links_port(links, port->name);
     const struct ns_entry *devargs = entry_of(ports, port->name, "devargs");
-    struct port_wanted wanted = { .id = LINK_NO_ID };
+    struct port_wanted wanted = {.id = LINK_NO_ID};
 
     if (link == NULL || devargs == NULL || devargs->value_size == 0)
         return wanted;
     wanted.wanted = true;
-    snprintf(wanted.devargs, sizeof(wanted.devargs), "%.*s", (int)devargs->value_size, ns_entry_value(devargs));
+    snprintf(wanted.devargs, sizeof(wanted.devargs), "%.*s", (int)devargs->value_size,
+             ns_entry_value(devargs));
     wanted.mtu = link->mtu;
     wanted.id = link->id;
     return wanted;
@@ -44,7 +46,8 @@ struct report {
     const char *name, *value; /* NULL: remove */
 };
 
-static int write_reports(struct ns_txn *txn, const struct port *port, const struct report *reports, size_t count)
+static int write_reports(struct ns_txn *txn, const struct port *port, const struct report *reports,
+                         size_t count)
 {
     char path[PATH_SIZE];
     int error = 0;
@@ -62,7 +65,7 @@ static int write_reports(struct ns_txn *txn, const struct port *port, const stru
 /* All in one transaction. A port that the user has removed has no names to report in. */
 static int report(struct port *port, const struct report *reports, size_t count)
 {
-    struct ns_reason reason = { .text = "" };
+    struct ns_reason reason = {.text = ""};
     struct ns_txn *txn;
     uint64_t version;
     int error;
@@ -78,8 +81,8 @@ static int report(struct port *port, const struct report *reports, size_t count)
             ns_txn_abort(txn);
     }
     if (error < 0)
-        ns_log(NS_LOG_ERROR, "port %s: its state can't be committed: %s%s%s", port->name, strerror(-error),
-               reason.text[0] != '\0' ? ": " : "", reason.text);
+        ns_log(NS_LOG_ERROR, "port %s: its state can't be committed: %s%s%s", port->name,
+               strerror(-error), reason.text[0] != '\0' ? ": " : "", reason.text);
     return error;
 }
 
@@ -87,7 +90,8 @@ int port_report_open(struct port *port)
 {
     char id[8], lcore[8], mac[18];
     const struct report reports[] = {
-        { "id", id }, { "mac", mac }, { "lcore", lcore }, { "link", port->up ? "up" : "down" }, { "error", NULL },
+        {"id", id},      {"mac", mac}, {"lcore", lcore}, {"link", port->up ? "up" : "down"},
+        {"error", NULL},
     };
 
     snprintf(id, sizeof(id), "%u", port->id);
@@ -99,7 +103,7 @@ int port_report_open(struct port *port)
 int port_report_closed(struct port *port, const char *why)
 {
     const struct report reports[] = {
-        { "link", "down" }, { "id", NULL }, { "mac", NULL }, { "lcore", NULL }, { "error", why },
+        {"link", "down"}, {"id", NULL}, {"mac", NULL}, {"lcore", NULL}, {"error", why},
     };
 
     return report(port, reports, RTE_DIM(reports));
@@ -107,14 +111,14 @@ int port_report_closed(struct port *port, const char *why)
 
 int port_report_link(struct port *port)
 {
-    const struct report reports[] = { { "link", port->up ? "up" : "down" } };
+    const struct report reports[] = {{"link", port->up ? "up" : "down"}};
 
     return report(port, reports, RTE_DIM(reports));
 }
 
 int port_report_error(struct port *port, const char *why)
 {
-    const struct report reports[] = { { "error", why } };
+    const struct report reports[] = {{"error", why}};
 
     return report(port, reports, RTE_DIM(reports));
 }

@@ -25,16 +25,16 @@ struct port {
     char devargs[DEVICE_ARGS_MAX]; /* of the device that is open or was tried */
     uint16_t mtu;                  /* likewise */
     struct rte_ether_addr mac;
-    char interface[IF_NAMESIZE];   /* of the kernel, behind the device; "": none */
-    bool makes_interface;          /* the device makes it, and takes it away */
+    char interface[IF_NAMESIZE]; /* of the kernel, behind the device; "": none */
+    bool makes_interface;        /* the device makes it, and takes it away */
     unsigned interface_index;
     uint16_t id;
     unsigned worker;
     bool up;
-    bool vanished;                 /* it is closed because the device is gone */
-    bool busy;                     /* the job is with the device thread */
-    bool ask_link;                 /* when the job is back */
-    uint64_t drained_at;           /* the first version without it */
+    bool vanished;       /* it is closed because the device is gone */
+    bool busy;           /* the job is with the device thread */
+    bool ask_link;       /* when the job is back */
+    uint64_t drained_at; /* the first version without it */
     struct device_job job;
     struct ns_timer retry;
     unsigned retry_ms;
@@ -64,9 +64,9 @@ struct port_wanted {
 };
 struct port_wanted port_wanted(const struct port *port);
 
-/* Commit what it is: an open device; closed, and what is wrong (NULL: nothing);
- * the state of its link; what is wrong although it is open, or NULL. 0 or a negative errno; -ENOENT: the
- * user has removed the port, and there is nowhere to report. */
+/* Commit what it is: an open device; closed, and what is wrong (NULL: nothing); the state of its
+ * link; what is wrong although it is open, or NULL. 0 or a negative errno; -ENOENT: the user has
+ * removed the port, and there is nowhere to report. */
 int port_report_open(struct port *port);
 int port_report_closed(struct port *port, const char *why);
 int port_report_link(struct port *port);

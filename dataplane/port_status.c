@@ -2,8 +2,9 @@
 /*
  * Ports: what they have counted.
  *
- * Workers count by device id, and an id is given to another device when one was closed: so what the id had
- * counted at opening is taken away, and what earlier devices of the port have counted is added.
+ * Workers count by device id, and an id is given to another device when one was closed: so what the
+ * id had counted at opening is taken away, and what earlier devices of the port have counted is
+ * added.
  */
 #include <string.h>
 
@@ -13,7 +14,7 @@
 
 struct port_counters port_counters_by_id(const struct ports *ports, uint16_t id)
 {
-    struct port_counters sum = { .rx_packets = 0 };
+    struct port_counters sum = {.rx_packets = 0};
 
     for (unsigned i = 0; i < ports->workers->count; i++) {
         const struct port_counters *one = &worker_counters(ports->workers->worker[i])->ports[id];
@@ -47,7 +48,7 @@ static void fill_status(const struct port *port, struct port_status *status)
 {
     struct rte_eth_stats stats;
 
-    *status = (struct port_status){ .open = port->state == PORT_OPEN, .id = port->id };
+    *status = (struct port_status){.open = port->state == PORT_OPEN, .id = port->id};
     memcpy(status->name, port->name, sizeof(status->name));
     status->counters = port_counters_of(port);
     if (status->open && rte_eth_stats_get(port->id, &stats) == 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Numbers below /stats. Each group of counters is made anew for each reading, as a sorted array of names
- * and values, out of tables that say where in a structure a counter stands.
+ * Numbers below /stats. Each group of counters is made anew for each reading, as a sorted array of
+ * names and values, out of tables that say where in a structure a counter stands.
  */
 #include "dataplane/stats.h"
 
@@ -24,7 +24,10 @@ struct field {
     const char *name;
     size_t offset;
 };
-#define FIELD(type, member) { #member, offsetof(struct type, member) }
+#define FIELD(type, member)                    \
+    {                                          \
+#member, offsetof(struct type, member) \
+    }
 
 /* Counters with their names, to be sorted and answered. */
 struct group {
@@ -40,12 +43,12 @@ static void add(struct group *group, const char *directory, const char *name, ui
     if (group->count == GROUP_MAX)
         return;
     snprintf(text, GROUP_NAME, "%s%s", directory, name);
-    group->counters[group->count++] = (struct counter_name){ text, value };
+    group->counters[group->count++] = (struct counter_name){text, value};
 }
 
 /* Counters of another thread are read as they are: each is written whole. */
-static void add_fields(struct group *group, const char *directory, const struct field *fields, size_t count,
-                       const void *structure)
+static void add_fields(struct group *group, const char *directory, const struct field *fields,
+                       size_t count, const void *structure)
 {
     for (size_t i = 0; i < count; i++) {
         const uint64_t *counter = (const uint64_t *)((const char *)structure + fields[i].offset);
@@ -88,7 +91,8 @@ static void read_uptime(struct ns_query *query, const char *below, void *arg)
     const struct stats *stats = arg;
 
     (void)below;
-    ns_query_printf(query, "%" PRIu64, (ns_loop_now(stats->control->loop) - stats->started) / 1000000000);
+    ns_query_printf(query, "%" PRIu64,
+                    (ns_loop_now(stats->control->loop) - stats->started) / 1000000000);
 }
 
 static void read_ready(struct ns_query *query, const char *below, void *arg)
@@ -118,9 +122,10 @@ static const struct field store_fields[] = {
     FIELD(ns_store_counters, published_clock),
 };
 
-static void answer_store(struct ns_query *query, const char *below, const struct stats *stats, bool list)
+static void answer_store(struct ns_query *query, const char *below, const struct stats *stats,
+                         bool list)
 {
-    struct group group = { .count = 0 };
+    struct group group = {.count = 0};
     struct ns_store_counters counters;
 
     ns_store_counters(stats->control->store, &counters);
@@ -130,22 +135,25 @@ static void answer_store(struct ns_query *query, const char *below, const struct
 }
 
 static const struct field control_fields[] = {
-    FIELD(control_counters, rounds), FIELD(control_counters, requests),  FIELD(control_counters, supply_failed),
-    FIELD(control_counters, sent),   FIELD(control_counters, send_down), FIELD(control_counters, send_failed),
+    FIELD(control_counters, rounds),        FIELD(control_counters, requests),
+    FIELD(control_counters, supply_failed), FIELD(control_counters, sent),
+    FIELD(control_counters, send_down),     FIELD(control_counters, send_failed),
 };
 
-static void answer_control(struct ns_query *query, const char *below, const struct stats *stats, bool list)
+static void answer_control(struct ns_query *query, const char *below, const struct stats *stats,
+                           bool list)
 {
-    struct group group = { .count = 0 };
+    struct group group = {.count = 0};
 
     add_fields(&group, "", control_fields, RTE_DIM(control_fields), &stats->control->counters);
     answer_group(query, &group, below, list);
 }
 
-static void answer_packets(struct ns_query *query, const char *below, const struct stats *stats, bool list)
+static void answer_packets(struct ns_query *query, const char *below, const struct stats *stats,
+                           bool list)
 {
     struct rte_mempool *pool = stats->control->pool;
-    struct group group = { .count = 0 };
+    struct group group = {.count = 0};
 
     add(&group, "", "total", pool != NULL ? pool->size : 0);
     add(&group, "", "free", pool != NULL ? rte_mempool_avail_count(pool) : 0);
@@ -155,11 +163,21 @@ static void answer_packets(struct ns_query *query, const char *below, const stru
 /* ---- lcores ---- */
 
 static const struct field worker_fields[] = {
-    FIELD(worker_counters, packets),  FIELD(worker_counters, routed),      FIELD(worker_counters, bridged),
-    FIELD(worker_counters, flooded),  FIELD(worker_counters, local),       FIELD(worker_counters, icmp_out),
-    FIELD(worker_counters, rounds),   FIELD(worker_counters, busy_rounds), FIELD(worker_counters, busy_cycles),
-    FIELD(worker_counters, naps),     FIELD(worker_counters, held),        FIELD(worker_counters, held_now),
-    FIELD(worker_counters, released), FIELD(worker_counters, requests),    FIELD(worker_counters, requests_dropped),
+    FIELD(worker_counters, packets),
+    FIELD(worker_counters, routed),
+    FIELD(worker_counters, bridged),
+    FIELD(worker_counters, flooded),
+    FIELD(worker_counters, local),
+    FIELD(worker_counters, icmp_out),
+    FIELD(worker_counters, rounds),
+    FIELD(worker_counters, busy_rounds),
+    FIELD(worker_counters, busy_cycles),
+    FIELD(worker_counters, naps),
+    FIELD(worker_counters, held),
+    FIELD(worker_counters, held_now),
+    FIELD(worker_counters, released),
+    FIELD(worker_counters, requests),
+    FIELD(worker_counters, requests_dropped),
 };
 
 static const struct field flow_fields[] = {
@@ -219,9 +237,10 @@ static void list_workers(struct ns_query *query, const struct control *control)
     ns_query_answer(query, 0, names, used);
 }
 
-static void answer_lcore(struct ns_query *query, const char *below, const struct stats *stats, bool list)
+static void answer_lcore(struct ns_query *query, const char *below, const struct stats *stats,
+                         bool list)
 {
-    struct group group = { .count = 0 };
+    struct group group = {.count = 0};
     unsigned index;
 
     if (*below == '\0' && list) {
@@ -241,7 +260,7 @@ static void answer_lcore(struct ns_query *query, const char *below, const struct
 static void sum_workers(const struct control *control, struct group *total)
 {
     for (unsigned i = 0; i < control->workers.count; i++) {
-        struct group one = { .count = 0 };
+        struct group one = {.count = 0};
 
         add_worker(i == 0 ? total : &one, control, i);
         for (size_t j = 0; j < one.count; j++)
@@ -249,9 +268,10 @@ static void sum_workers(const struct control *control, struct group *total)
     }
 }
 
-static void answer_total(struct ns_query *query, const char *below, const struct stats *stats, bool list)
+static void answer_total(struct ns_query *query, const char *below, const struct stats *stats,
+                         bool list)
 {
-    struct group total = { .count = 0 };
+    struct group total = {.count = 0};
 
     sum_workers(stats->control, &total);
     answer_group(query, &total, below, list);
@@ -289,27 +309,31 @@ static bool take_name(const char **below, char *name, size_t size)
 static void list_ports(struct ns_query *query, struct ports *ports)
 {
     char names[LINK_PORTS_MAX * 2 * LINK_NAME_MAX];
-    struct port_status status = { .name = "" };
+    struct port_status status = {.name = ""};
     size_t used = 0;
 
-    while (ports != NULL && ports_next(ports, status.name, &status) && used + LINK_NAME_MAX < sizeof(names))
+    while (ports != NULL && ports_next(ports, status.name, &status) &&
+           used + LINK_NAME_MAX < sizeof(names))
         used += (size_t)snprintf(names + used, sizeof(names) - used, "%s", status.name) + 1;
     ns_query_answer(query, 0, names, used);
 }
 
 static const struct field port_fields[] = {
-    { "rx_packets", offsetof(struct port_status, counters.rx_packets) },
-    { "rx_bytes", offsetof(struct port_status, counters.rx_bytes) },
-    { "tx_packets", offsetof(struct port_status, counters.tx_packets) },
-    { "tx_bytes", offsetof(struct port_status, counters.tx_bytes) },
-    { "tx_dropped", offsetof(struct port_status, counters.tx_dropped) },
-    FIELD(port_status, rx_missed), FIELD(port_status, rx_errors), FIELD(port_status, tx_errors),
+    {"rx_packets", offsetof(struct port_status, counters.rx_packets)},
+    {"rx_bytes", offsetof(struct port_status, counters.rx_bytes)},
+    {"tx_packets", offsetof(struct port_status, counters.tx_packets)},
+    {"tx_bytes", offsetof(struct port_status, counters.tx_bytes)},
+    {"tx_dropped", offsetof(struct port_status, counters.tx_dropped)},
+    FIELD(port_status, rx_missed),
+    FIELD(port_status, rx_errors),
+    FIELD(port_status, tx_errors),
 };
 
-static void answer_port(struct ns_query *query, const char *below, const struct stats *stats, bool list)
+static void answer_port(struct ns_query *query, const char *below, const struct stats *stats,
+                        bool list)
 {
     struct ports *ports = stats->control->ports;
-    struct group group = { .count = 0 };
+    struct group group = {.count = 0};
     struct port_status status;
     char name[LINK_NAME_MAX];
 
@@ -317,7 +341,8 @@ static void answer_port(struct ns_query *query, const char *below, const struct 
         list_ports(query, ports);
     } else if (*below == '\0') {
         ns_query_answer(query, 0, "", 0);
-    } else if (ports != NULL && take_name(&below, name, sizeof(name)) && ports_status(ports, name, &status)) {
+    } else if (ports != NULL && take_name(&below, name, sizeof(name)) &&
+               ports_status(ports, name, &status)) {
         add_fields(&group, "", port_fields, RTE_DIM(port_fields), &status);
         answer_group(query, &group, below, list);
     } else {
@@ -325,7 +350,8 @@ static void answer_port(struct ns_query *query, const char *below, const struct 
     }
 }
 
-static void add_definition(struct group *group, const struct control *control, const struct ns_anchor *anchor)
+static void add_definition(struct group *group, const struct control *control,
+                           const struct ns_anchor *anchor)
 {
     uint64_t flows = 0, packets = 0, bytes = 0, one_packets, one_bytes;
 
@@ -361,16 +387,17 @@ static int list_name(const struct ns_entry *entry, void *arg)
 static void list_definitions(struct ns_query *query)
 {
     const struct ns_entry *flows = ns_tree_lookup(ns_store_version(query->store)->root, "/flow", 5);
-    struct listing listing = { .used = 0 };
+    struct listing listing = {.used = 0};
 
     if (flows != NULL)
         ns_entry_each(flows, list_name, &listing);
     ns_query_answer(query, 0, listing.names, listing.used);
 }
 
-static void answer_flow(struct ns_query *query, const char *below, const struct stats *stats, bool list)
+static void answer_flow(struct ns_query *query, const char *below, const struct stats *stats,
+                        bool list)
 {
-    struct group group = { .count = 0 };
+    struct group group = {.count = 0};
     char name[64], path[72];
     int size;
 
@@ -407,8 +434,9 @@ struct group_arg {
 };
 
 static const struct group_name groups[] = {
-    { "control", answer_control }, { "flow", answer_flow },   { "lcore", answer_lcore }, { "packets", answer_packets },
-    { "port", answer_port },       { "store", answer_store }, { "total", answer_total },
+    {"control", answer_control}, {"flow", answer_flow}, {"lcore", answer_lcore},
+    {"packets", answer_packets}, {"port", answer_port}, {"store", answer_store},
+    {"total", answer_total},
 };
 static struct group_arg group_args[RTE_DIM(groups)];
 
@@ -431,7 +459,7 @@ static int add_groups(struct stats *stats)
     int error = 0;
 
     for (size_t i = 0; i < RTE_DIM(groups) && error == 0; i++) {
-        group_args[i] = (struct group_arg){ stats, &groups[i] };
+        group_args[i] = (struct group_arg){stats, &groups[i]};
         error = ns_stats_add(stats->names, groups[i].name, read_group, list_group, &group_args[i]);
     }
     return error;
@@ -443,8 +471,8 @@ static int add_single(struct stats *stats)
         const char *name;
         void (*read)(struct ns_query *query, const char *below, void *arg);
     } names[] = {
-        { "version", read_version }, { "uptime", read_uptime }, { "ready", read_ready },
-        { "tsc_hz", read_hz },       { "moved", read_moved },
+        {"version", read_version}, {"uptime", read_uptime}, {"ready", read_ready},
+        {"tsc_hz", read_hz},       {"moved", read_moved},
     };
     int error = 0;
 

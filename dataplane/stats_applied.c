@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * When is a commit applied? When every lcore that is awake uses a version that has it, and has dealt with
- * the notices that it had got by then. One that sleeps drains before it touches its first packet.
+ * When is a commit applied? When every lcore has dealt with the notices that it had got by then,
+ * and, if it is awake, uses a version that has the commit. One that sleeps uses none; but notices
+ * have woken it, and its first rounds deal with a slice of them each while they forward.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,13 +17,13 @@
 #include "dataplane/stats_p.h"
 #include "nameserv/clock.h"
 
-#define US UINT64_C(1000)
-#define MS UINT64_C(1000000)
+#define US       UINT64_C(1000)
+#define MS       UINT64_C(1000000)
 #define PATIENCE (5000 * MS)
 
 static struct applied_goal goal_now(const struct control *control)
 {
-    struct applied_goal goal = { .number = ns_store_version(control->store)->number };
+    struct applied_goal goal = {.number = ns_store_version(control->store)->number};
 
     for (unsigned i = 0; i < control->workers.count; i++)
         goal.notified[i] = atomic_load(&ns_store_subscriber(control->store, i)->notified);
@@ -33,9 +34,9 @@ static bool lags(const struct control *control, const struct applied_goal *goal,
 {
     struct ns_subscriber *subscriber = ns_store_subscriber(control->store, worker);
 
-    return atomic_load(&subscriber->sleeping) == 0 &&
-           (atomic_load(&subscriber->seen) < goal->number ||
-            atomic_load(&subscriber->applied) < goal->notified[worker]);
+    return atomic_load(&subscriber->applied) < goal->notified[worker] ||
+           (atomic_load(&subscriber->sleeping) == 0 &&
+            atomic_load(&subscriber->seen) < goal->number);
 }
 
 static bool reached(const struct control *control, const struct applied_goal *goal)
@@ -48,16 +49,19 @@ static bool reached(const struct control *control, const struct applied_goal *go
 
 /* ---- /stats/applied ---- */
 
-static void refuse(const struct stats *stats, struct ns_query *query, const struct applied_goal *goal)
+static void refuse(const struct stats *stats, struct ns_query *query,
+                   const struct applied_goal *goal)
 {
     char laggards[WORKERS_MAX * 4] = "";
     size_t used = 0;
 
     for (unsigned i = 0; i < stats->control->workers.count; i++)
         if (lags(stats->control, goal, i))
-            used += (size_t)snprintf(laggards + used, sizeof(laggards) - used, "%s%u", used > 0 ? ", " : "", i);
+            used += (size_t)snprintf(laggards + used, sizeof(laggards) - used, "%s%u",
+                                     used > 0 ? ", " : "", i);
     ns_query_refuse(query, EAGAIN,
-                    "commit %" PRIu64 " is published but not applied after 5 s; still behind: worker %s",
+                    "commit %" PRIu64
+                    " is published but not applied after 5 s; still behind: worker %s",
                     goal->number, laggards);
 }
 
@@ -87,8 +91,10 @@ static void read_applied(struct ns_query *query, const char *below, void *arg)
         ns_query_answer(query, -ENOMEM, NULL, 0);
         return;
     }
-    *wait = (struct applied_wait){ .next = stats->waits, .query = query, .goal = goal_now(stats->control),
-                                   .asked = ns_loop_now(stats->control->loop) };
+    *wait = (struct applied_wait){.next = stats->waits,
+                                  .query = query,
+                                  .goal = goal_now(stats->control),
+                                  .asked = ns_loop_now(stats->control->loop)};
     if (settle(stats, wait))
         free(wait);
     else
@@ -171,7 +177,8 @@ static void read_last(struct ns_query *query, const char *below, void *arg)
     else if (strcmp(below, "number") == 0)
         ns_query_printf(query, "%" PRIu64, last->goal.number);
     else if (strcmp(below, "time") == 0)
-        ns_query_printf(query, "%" PRIu64 ".%06" PRIu64, last->time_us / 1000000, last->time_us % 1000000);
+        ns_query_printf(query, "%" PRIu64 ".%06" PRIu64, last->time_us / 1000000,
+                        last->time_us % 1000000);
     else if (strcmp(below, "applied_us") == 0 && !last->open)
         ns_query_printf(query, "%.1f", (double)last->applied_ns / 1000);
     else if (strcmp(below, "applied_us") == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a flow's decision was derived from (/stats/why), which flows there are (/stats/flows), and who
- * depends on a name (/stats/dependents): JSON.
+ * What a flow's decision was derived from (/stats/why), which flows there are (/stats/flows), and
+ * who depends on a name (/stats/dependents): JSON.
  *
  * Flows belong to their lcores, so workers are asked and the answer comes later; the loop goes on.
  */
@@ -42,7 +42,8 @@ static const struct links *links_now(const struct stats *stats)
 
 /* ---- one flow ---- */
 
-static void write_routed_key(struct stats_json *json, const struct stats *stats, const union flow_key *key)
+static void write_routed_key(struct stats_json *json, const struct stats *stats,
+                             const union flow_key *key)
 {
     char src[16], dst[16], proto[8];
     const char *iface = NULL;
@@ -58,7 +59,8 @@ static void write_routed_key(struct stats_json *json, const struct stats *stats,
         stats_json_text(json, "iface", iface);
 }
 
-static void write_bridged_key(struct stats_json *json, const struct stats *stats, const union flow_key *key)
+static void write_bridged_key(struct stats_json *json, const struct stats *stats,
+                              const union flow_key *key)
 {
     const struct link_bridge *bridge = links_bridge_by_id(links_now(stats), key->bridge);
     char mac[18];
@@ -69,14 +71,15 @@ static void write_bridged_key(struct stats_json *json, const struct stats *stats
 }
 
 /* Where its packets go now. */
-static void write_record(struct stats_json *json, const struct stats *stats, const struct adjacency *record)
+static void write_record(struct stats_json *json, const struct stats *stats,
+                         const struct adjacency *record)
 {
     const struct links *links = links_now(stats);
     char text[18];
 
     stats_json_text(json, "action", adjacency_kind_name((enum adjacency_kind)record->kind));
-    if ((record->kind == ADJACENCY_FORWARD || record->kind == ADJACENCY_BRIDGED) && record->port < LINK_PORTS_MAX &&
-        links->by_port_id[record->port] != LINK_NO_ID)
+    if ((record->kind == ADJACENCY_FORWARD || record->kind == ADJACENCY_BRIDGED) &&
+        record->port < LINK_PORTS_MAX && links->by_port_id[record->port] != LINK_NO_ID)
         stats_json_text(json, "port", links->ports[links->by_port_id[record->port]].name);
     if (record->next_hop != 0)
         stats_json_text(json, "next_hop", link_format_ipv4(record->next_hop, text));
@@ -88,7 +91,8 @@ static void write_record(struct stats_json *json, const struct stats *stats, con
     }
 }
 
-static void write_flow(struct stats_json *json, const struct stats *stats, unsigned lcore, const struct flow_origin *origin)
+static void write_flow(struct stats_json *json, const struct stats *stats, unsigned lcore,
+                       const struct flow_origin *origin)
 {
     uint64_t now = ns_loop_now(stats->control->loop) / 1000000000;
 
@@ -118,7 +122,8 @@ static void finish(struct inquiry *inquiry)
 {
     unlink_inquiry(inquiry);
     if (inquiry->busy)
-        ns_query_refuse(inquiry->query, EAGAIN, "a worker has too many orders to be asked; ask again");
+        ns_query_refuse(inquiry->query, EAGAIN,
+                        "a worker has too many orders to be asked; ask again");
     else
         inquiry->finish(inquiry);
     free(inquiry);
@@ -133,10 +138,10 @@ static void answered(struct question *question, unsigned worker)
         finish(inquiry);
 }
 
-/* Send the same question to `count` workers beginning with `first`. finish answers the query when all of
- * them have answered. */
-static void ask(struct stats *stats, struct ns_query *query, const struct question *question, unsigned first,
-                unsigned count, void (*done)(struct inquiry *inquiry))
+/* Send the same question to `count` workers beginning with `first`. finish answers the query when
+ * all of them have answered. */
+static void ask(struct stats *stats, struct ns_query *query, const struct question *question,
+                unsigned first, unsigned count, void (*done)(struct inquiry *inquiry))
 {
     struct inquiry *inquiry = calloc(1, sizeof(*inquiry) + count * sizeof(inquiry->questions[0]));
 
@@ -144,11 +149,15 @@ static void ask(struct stats *stats, struct ns_query *query, const struct questi
         ns_query_answer(query, -ENOMEM, NULL, 0);
         return;
     }
-    *inquiry = (struct inquiry){ .next = stats->inquiries, .stats = stats, .query = query, .count = count,
-                                 .pending = count + 1, .finish = done };
+    *inquiry = (struct inquiry){.next = stats->inquiries,
+                                .stats = stats,
+                                .query = query,
+                                .count = count,
+                                .pending = count + 1,
+                                .finish = done};
     stats->inquiries = inquiry;
     for (unsigned i = 0; i < count; i++) {
-        struct order order = { .kind = ORDER_QUESTION, .question = &inquiry->questions[i] };
+        struct order order = {.kind = ORDER_QUESTION, .question = &inquiry->questions[i]};
 
         inquiry->worker[i] = first + i;
         inquiry->questions[i] = *question;
@@ -186,13 +195,15 @@ static void write_source(struct ns_anchor *source, void *arg)
         write_name(derivation->json, source->path, ns_anchor_version(source));
 }
 
-/* All names that the decision came from: definition, route, and those that the adjacency was compiled
- * from. */
-static void write_derivation(struct stats_json *json, const struct stats *stats, const struct flow_origin *origin)
+/* All names that the decision came from: definition, route, and those that the adjacency was
+ * compiled from. */
+static void write_derivation(struct stats_json *json, const struct stats *stats,
+                             const struct flow_origin *origin)
 {
-    struct derivation derivation = { json, origin };
-    struct ns_anchor *adjacency =
-        origin->adjacency[0] == '/' ? ns_anchor_find(stats->control->store, origin->adjacency) : NULL;
+    struct derivation derivation = {json, origin};
+    struct ns_anchor *adjacency = origin->adjacency[0] == '/'
+                                      ? ns_anchor_find(stats->control->store, origin->adjacency)
+                                      : NULL;
 
     stats_json_number(json, "decided", origin->bound_version);
     stats_json_number(json, "compiled", origin->record.version);
@@ -209,7 +220,8 @@ static void write_derivation(struct stats_json *json, const struct stats *stats,
 }
 
 /* One flow, or nothing if it does not fit. */
-static bool write_why(struct stats_json *json, const struct stats *stats, unsigned lcore, const struct flow_origin *origin)
+static bool write_why(struct stats_json *json, const struct stats *stats, unsigned lcore,
+                      const struct flow_origin *origin)
 {
     struct stats_json_mark mark = stats_json_mark(json);
 
@@ -242,14 +254,15 @@ static void answer_why(struct inquiry *inquiry)
     if (found > 0)
         ns_query_answer(inquiry->query, 0, json.text, json.size);
     else
-        ns_query_refuse(inquiry->query, ENOENT,
-                        "no such flow is known; one is known from its first packet until it is idle");
+        ns_query_refuse(
+            inquiry->query, ENOENT,
+            "no such flow is known; one is known from its first packet until it is idle");
 }
 
 static void read_why(struct ns_query *query, const char *below, void *arg)
 {
     struct stats *stats = arg;
-    struct question question = { .kind = QUESTION_ORIGIN };
+    struct question question = {.kind = QUESTION_ORIGIN};
     char why[256];
 
     if (*below == '\0')
@@ -290,14 +303,16 @@ static void answer_flows(struct inquiry *inquiry)
 static void read_flows(struct ns_query *query, const char *below, void *arg)
 {
     struct stats *stats = arg;
-    struct question question = { .kind = QUESTION_FLOWS, .limit = FLOWS_A_PAGE };
+    struct question question = {.kind = QUESTION_FLOWS, .limit = FLOWS_A_PAGE};
     unsigned lcore;
     int end = 0;
 
     if (*below == '\0')
         ns_query_answer(query, 0, "", 0);
-    else if (sscanf(below, "%u/%" SCNu32 "%n", &lcore, &question.cursor, &end) != 2 || below[end] != '\0')
-        ns_query_refuse(query, EINVAL, "flows are asked for as flows/LCORE/CURSOR, and CURSOR is 0 at first");
+    else if (sscanf(below, "%u/%" SCNu32 "%n", &lcore, &question.cursor, &end) != 2 ||
+             below[end] != '\0')
+        ns_query_refuse(query, EINVAL,
+                        "flows are asked for as flows/LCORE/CURSOR, and CURSOR is 0 at first");
     else if (lcore >= stats->control->workers.count)
         ns_query_refuse(query, ENOENT, "there is no worker %u", lcore);
     else
@@ -314,7 +329,8 @@ struct dependents {
     const struct ns_anchor *seen[DERIVED_MAX]; /* by one way or another */
 };
 
-static uint64_t count_flows(const struct dependents *dependents, const struct ns_anchor *anchor, uint64_t *flows)
+static uint64_t count_flows(const struct dependents *dependents, const struct ns_anchor *anchor,
+                            uint64_t *flows)
 {
     const struct workers *workers = &dependents->stats->control->workers;
     uint64_t sum = 0;
@@ -342,8 +358,8 @@ static bool is_new(struct dependents *dependents, const struct ns_anchor *anchor
     return true;
 }
 
-/* A derived anchor, and what is derived from that. Nothing is derived from itself, and ranks bound the
- * depth. */
+/* A derived anchor, and what is derived from that. Nothing is derived from itself, and ranks bound
+ * the depth. */
 static void write_derived(struct ns_anchor *anchor, void *arg)
 {
     struct dependents *dependents = arg;
@@ -384,7 +400,7 @@ static void write_flows(const struct dependents *dependents)
 
 static void write_dependents(struct dependents *dependents, struct ns_anchor *anchor)
 {
-    struct ns_dependents direct = { .watches = 0 };
+    struct ns_dependents direct = {.watches = 0};
 
     stats_json_open(dependents->json, NULL, '{');
     stats_json_open(dependents->json, "derived", '[');
@@ -404,7 +420,7 @@ static void write_dependents(struct dependents *dependents, struct ns_anchor *an
 static void read_dependents(struct ns_query *query, const char *below, void *arg)
 {
     struct stats_json json;
-    struct dependents dependents = { .stats = arg, .json = &json };
+    struct dependents dependents = {.stats = arg, .json = &json};
 
     if (*below == '\0') {
         ns_query_answer(query, 0, "", 0);
@@ -424,7 +440,8 @@ int stats_add_inquiries(struct stats *stats)
 
     if (error == 0)
         error = ns_stats_add(stats->names, "flows", read_flows, NULL, stats);
-    return error == 0 ? ns_stats_add(stats->names, "dependents", read_dependents, NULL, stats) : error;
+    return error == 0 ? ns_stats_add(stats->names, "dependents", read_dependents, NULL, stats)
+                      : error;
 }
 
 /* The workers have stopped: nobody will answer any more. */

@@ -16,7 +16,8 @@ void stats_json_begin(struct stats_json *json)
     json->text[0] = '\0';
 }
 
-static void put(struct stats_json *json, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void put(struct stats_json *json, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static void put(struct stats_json *json, const char *format, ...)
 {
@@ -86,7 +87,7 @@ void stats_json_number(struct stats_json *json, const char *key, uint64_t number
 
 struct stats_json_mark stats_json_mark(const struct stats_json *json)
 {
-    return (struct stats_json_mark){ json->size, json->full, json->comma };
+    return (struct stats_json_mark){json->size, json->full, json->comma};
 }
 
 void stats_json_reset(struct stats_json *json, struct stats_json_mark mark)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Writing JSON (RFC 8259) into a text of bounded size: what does not fit makes it `full`, and the caller
- * takes back to where it was before (stats_json_mark(), stats_json_reset()).
+ * Writing JSON (RFC 8259) into a text of bounded size: what does not fit makes it `full`, and the
+ * caller takes back to where it was before (stats_json_mark(), stats_json_reset()).
  *
  * Thread safety: one writer belongs to one thread.
  */

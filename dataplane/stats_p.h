@@ -15,8 +15,8 @@
 #include "dataplane/control.h"
 #include "dataplane/stats.h"
 
-/* What has to be reached for a commit to be applied: its number is seen, and of the notices that each
- * lcore had got when it was asked, all are dealt with. */
+/* What has to be reached for a commit to be applied: its number is seen, and of the notices that
+ * each lcore had got when it was asked, all are dealt with. */
 struct applied_goal {
     uint64_t number;
     uint64_t notified[WORKERS_MAX];
@@ -32,11 +32,11 @@ struct applied_wait {
 /* The newest commit. */
 struct last_commit {
     struct applied_goal goal;
-    bool open;               /* not applied yet */
-    uint64_t clock;          /* ns_clock() when it was published */
-    uint64_t noticed;        /* on the loop's clock */
-    uint64_t time_us;        /* since the epoch */
-    uint64_t applied_ns;     /* from publishing until it was seen to be applied; 0: it isn't yet */
+    bool open;           /* not applied yet */
+    uint64_t clock;      /* ns_clock() when it was published */
+    uint64_t noticed;    /* on the loop's clock */
+    uint64_t time_us;    /* since the epoch */
+    uint64_t applied_ns; /* from publishing until it was seen to be applied; 0: it isn't yet */
 };
 
 struct inquiry;

@@ -18,7 +18,8 @@ static ino_t inode_of(int fd)
     socklen_t size = sizeof(domain);
     struct stat info;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_XDP || fstat(fd, &info) < 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_XDP ||
+        fstat(fd, &info) < 0)
         return 0;
     return info.st_ino;
 }

@@ -2,9 +2,9 @@
 /*
  * AF_XDP sockets that a device holds.
  *
- * The driver net_af_xdp of DPDK 22.11 does not close the socket of its memory when a device is closed, and
- * the kernel then refuses to bind another to the same queue (EBUSY): the interface could not be opened
- * again. So what a device has opened is noted, and closed after it.
+ * The driver net_af_xdp of DPDK 22.11 does not close the socket of its memory when a device is
+ * closed, and the kernel then refuses to bind another to the same queue (EBUSY): the interface
+ * could not be opened again. So what a device has opened is noted, and closed after it.
  *
  * Thread safety: the device thread only, which alone opens such sockets.
  */

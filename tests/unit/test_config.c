@@ -24,7 +24,7 @@ static char told_texts[TOLD_MAX][512];
 
 static int set_up(void **state)
 {
-    const struct ns_store_options options = { .lcores = 0 };
+    const struct ns_store_options options = {.lcores = 0};
 
     (void)state;
     told = 0;
@@ -74,8 +74,11 @@ static void commits_all_at_once(void **state)
     unsigned commands;
 
     (void)state;
-    assert_int_equal(read_text("# ports\n\nport add p0 devargs net_null0\nname set /tool/x \"a b\" # x\n"
-                               "iface add i0 on port p0 address 10.0.0.1/24", CONFIG_COMMIT, &commands), 0);
+    assert_int_equal(
+        read_text("# ports\n\nport add p0 devargs net_null0\nname set /tool/x \"a b\" # x\n"
+                  "iface add i0 on port p0 address 10.0.0.1/24",
+                  CONFIG_COMMIT, &commands),
+        0);
     assert_int_equal(commands, 3);
     assert_int_equal(told, 0);
     assert_int_equal(ns_store_version(store)->number, before + 1);
@@ -107,7 +110,8 @@ static void every_mistake_with_its_line(void **state)
                           "nonsense\n"
                           "port add p1 devargs net_null1 mtu 5\n"
                           "port add \"p2\n"
-                          "iface add i1 on nothing p0\n", CONFIG_COMMIT, &commands) < 0);
+                          "iface add i1 on nothing p0\n",
+                          CONFIG_COMMIT, &commands) < 0);
     assert_int_equal(told, 5);
     for (unsigned i = 0; i < told; i++)
         assert_int_equal(told_lines[i], i + 2);
@@ -121,8 +125,9 @@ static void last_line_counts(void **state)
     unsigned commands;
 
     (void)state;
-    assert_int_equal(read_text("port add p0 devargs net_null0 mtu 1500\n\nport set p0 mtu 3\n", CONFIG_CHECK,
-                               &commands), -EINVAL);
+    assert_int_equal(read_text("port add p0 devargs net_null0 mtu 1500\n\nport set p0 mtu 3\n",
+                               CONFIG_CHECK, &commands),
+                     -EINVAL);
     assert_int_equal(told, 1);
     assert_int_equal(told_lines[0], 3);
 }
@@ -132,7 +137,8 @@ static void stack_names_are_refused(void **state)
     unsigned commands;
 
     (void)state;
-    assert_true(read_text("port add p0 devargs net_null0\nname set /port/p0/id 3\n", CONFIG_COMMIT, &commands) < 0);
+    assert_true(read_text("port add p0 devargs net_null0\nname set /port/p0/id 3\n", CONFIG_COMMIT,
+                          &commands) < 0);
     assert_int_equal(told, 1);
     assert_int_equal(told_lines[0], 2);
 }
@@ -142,7 +148,8 @@ static void no_such_file(void **state)
     unsigned commands;
 
     (void)state;
-    assert_int_equal(config_read(store, "/nonexistent/file", CONFIG_CHECK, tell, &commands), -ENOENT);
+    assert_int_equal(config_read(store, "/nonexistent/file", CONFIG_CHECK, tell, &commands),
+                     -ENOENT);
     assert_int_equal(told, 1);
     assert_int_equal(told_lines[0], 0);
 }

@@ -20,13 +20,13 @@ struct parsed {
     enum options_outcome outcome;
 };
 
-/* Parse a command line given as one text; words are parted by single spaces. The words stay valid until
- * the next call. */
+/* Parse a command line given as one text; words are parted by single spaces. The words stay valid
+ * until the next call. */
 static struct parsed parse(const char *text)
 {
     static char copy[4096];
-    char *argv[WORDS_MAX + 1] = { "kedged" };
-    struct parsed parsed = { .why = "" };
+    char *argv[WORDS_MAX + 1] = {"kedged"};
+    struct parsed parsed = {.why = ""};
     int argc = 1;
 
     snprintf(copy, sizeof(copy), "%s", text);
@@ -60,10 +60,13 @@ static void defaults(void **state)
 static void all_given(void **state)
 {
     struct parsed parsed = parse(
-        "--socket /tmp/s --socket-mode 0660 --socket-group kvm --config c --workers 3 --lcores 2,0-1 "
+        "--socket /tmp/s --socket-mode 0660 --socket-group kvm --config c --workers 3 --lcores "
+        "2,0-1 "
         "--no-huge --memory 512 --file-prefix k --packets 4096 --flows 100 --flow-idle 7 --poll "
-        "--poll-control --log debug --eal -a0000:03:00.0 --eal=--vdev=net_null0 --neigh-reachable 11 "
-        "--neigh-retransmit 12 --neigh-delay 13 --neigh-requests 14 --neigh-probes 15 --neigh-failed 16 "
+        "--poll-control --log debug --eal -a0000:03:00.0 --eal=--vdev=net_null0 --neigh-reachable "
+        "11 "
+        "--neigh-retransmit 12 --neigh-delay 13 --neigh-requests 14 --neigh-probes 15 "
+        "--neigh-failed 16 "
         "--neigh-stale 17 --neigh-limit 18");
     const struct options *options = &parsed.options;
 
@@ -101,33 +104,35 @@ static void all_given(void **state)
 /* Each mistake is answered with a sentence that names the option and says what would be right. */
 static void mistakes(void **state)
 {
-    static const struct { const char *line, *named, *right; } cases[] = {
-        { "--nonsense", "--nonsense", "--help" },
-        { "-x", "-x", "--help" },
-        { "veth0", "veth0", "--help" },
-        { "--socket", "--socket", "PATH" },
-        { "--socket=", "--socket", "empty" },
-        { "--no-huge=yes", "--no-huge", "no argument" },
-        { "--workers 0", "--workers", "from 1 to 16" },
-        { "--workers 17", "--workers", "from 1 to 16" },
-        { "--workers two", "--workers", "from 1 to 16" },
-        { "--workers -1", "--workers", "from 1 to 16" },
-        { "--workers 1x", "--workers", "from 1 to 16" },
-        { "--workers 99999999999999999999", "--workers", "from 1 to 16" },
-        { "--memory 1", "--memory", "from 16" },
-        { "--flow-idle 0", "--flow-idle", "from 1" },
-        { "--socket-mode 0888", "--socket-mode", "octal" },
-        { "--socket-mode 1777", "--socket-mode", "octal" },
-        { "--log loud", "--log", "warning" },
-        { "--lcores 1-", "--lcores", "0,2-3" },
-        { "--cores 3-1", "--cores", "0,2-3" },
-        { "--cores ,", "--cores", "0,2-3" },
-        { "--cores 0-99", "--cores", "0,2-3" },
-        { "--check", "--check", "--config FILE" },
-        { "--names-only --workers 2", "--workers", "leave one of the two out" },
-        { "--names-only --check --config f", "--check", "--names-only" },
-        { "--file-prefix a/b", "--file-prefix", "leave out" },
-        { "--neigh-delay 0", "--neigh-delay", "from 1" },
+    static const struct {
+        const char *line, *named, *right;
+    } cases[] = {
+        {"--nonsense", "--nonsense", "--help"},
+        {"-x", "-x", "--help"},
+        {"veth0", "veth0", "--help"},
+        {"--socket", "--socket", "PATH"},
+        {"--socket=", "--socket", "empty"},
+        {"--no-huge=yes", "--no-huge", "no argument"},
+        {"--workers 0", "--workers", "from 1 to 16"},
+        {"--workers 17", "--workers", "from 1 to 16"},
+        {"--workers two", "--workers", "from 1 to 16"},
+        {"--workers -1", "--workers", "from 1 to 16"},
+        {"--workers 1x", "--workers", "from 1 to 16"},
+        {"--workers 99999999999999999999", "--workers", "from 1 to 16"},
+        {"--memory 1", "--memory", "from 16"},
+        {"--flow-idle 0", "--flow-idle", "from 1"},
+        {"--socket-mode 0888", "--socket-mode", "octal"},
+        {"--socket-mode 1777", "--socket-mode", "octal"},
+        {"--log loud", "--log", "warning"},
+        {"--lcores 1-", "--lcores", "0,2-3"},
+        {"--cores 3-1", "--cores", "0,2-3"},
+        {"--cores ,", "--cores", "0,2-3"},
+        {"--cores 0-99", "--cores", "0,2-3"},
+        {"--check", "--check", "--config FILE"},
+        {"--names-only --workers 2", "--workers", "leave one of the two out"},
+        {"--names-only --check --config f", "--check", "--names-only"},
+        {"--file-prefix a/b", "--file-prefix", "leave out"},
+        {"--neigh-delay 0", "--neigh-delay", "from 1"},
     };
 
     (void)state;
@@ -183,12 +188,9 @@ static void help_and_version(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(all_given),
-        cmocka_unit_test(mistakes),
-        cmocka_unit_test(too_many_eal_arguments),
-        cmocka_unit_test(cpu_lists),
-        cmocka_unit_test(help_and_version),
+        cmocka_unit_test(defaults),  cmocka_unit_test(all_given),
+        cmocka_unit_test(mistakes),  cmocka_unit_test(too_many_eal_arguments),
+        cmocka_unit_test(cpu_lists), cmocka_unit_test(help_and_version),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
