@@ -81,13 +81,19 @@ void worker_wake(struct worker *worker)
         eventfd_write(worker->wake_fd, 1);
 }
 
+/* Notices; or it has taken some before the control core said of which commit they were. */
+static bool is_notified(struct ns_subscriber *subscriber)
+{
+    return atomic_load(&subscriber->head) != NULL ||
+           atomic_load(&subscriber->notified) > atomic_load(&subscriber->applied);
+}
+
 /* Is there something to do after all? */
 static bool something_came(const struct worker *worker)
 {
     const struct workers *workers = worker->workers;
 
-    if (atomic_load(&worker->subscriber->head) != NULL || atomic_load(&worker->stop) ||
-        ring_count(worker->orders) > 0)
+    if (is_notified(worker->subscriber) || atomic_load(&worker->stop) || ring_count(worker->orders) > 0)
         return true;
     for (unsigned from = 0; from < workers->count; from++) {
         if (workers->between[from][worker->index] &&
@@ -180,6 +186,6 @@ void worker_idle(struct worker *worker)
             go_to_sleep(worker);
         interrupts_set(worker, rte_eth_dev_rx_intr_disable);
     }
-    /* The next round drains before it touches a packet. */
     atomic_store(&worker->subscriber->sleeping, 0);
+    NS_FENCE(); /* who still saw it asleep has published what the next round loads */
 }
