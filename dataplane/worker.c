@@ -2,9 +2,9 @@
 /*
  * The worker's loop, and its beginning and end.
  *
- * What is read in a round comes from one version of everything, loaded after flow_table_poll() has said
- * which version this lcore has seen. So a version that is 'seen' is never older than the one in use, and a
- * port that is not in it any more is touched no more.
+ * What is read in a round comes from one version of everything, which is said to be 'seen' when ports that
+ * are not in it have been let go. So a version that is seen is never newer than the one in use, and a port
+ * that is not in it is touched no more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -49,11 +49,13 @@ static void links_load(struct worker *worker)
     const struct ns_version *version = ns_store_version(worker->workers->store);
     const struct links *links = links_of(version, worker->workers->sources->links_slot);
 
-    if (likely(links == worker->links && links->version == worker->links_version))
-        return;
-    worker->links = links;
-    worker->links_version = links->version;
-    view_update(worker);
+    if (unlikely(links != worker->links || links->version != worker->links_version)) {
+        worker->links = links;
+        worker->links_version = links->version;
+        view_update(worker);
+    }
+    if (unlikely(version->number != atomic_load_explicit(&worker->subscriber->seen, memory_order_relaxed)))
+        atomic_store_explicit(&worker->subscriber->seen, version->number, memory_order_release);
 }
 
 /* A frame to the interface here, or to all. On a bridge, the bridge has dealt with it already. */

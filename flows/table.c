@@ -179,11 +179,8 @@ void flow_table_free(struct flow_table *table)
 bool flow_table_poll(struct flow_table *table, uint32_t now)
 {
     struct flow_table_private *private = table->private;
-    uint64_t version = ns_store_version(private->sources.store)->number;
     bool behind;
 
-    if (version != atomic_load_explicit(&private->subscriber->seen, memory_order_relaxed))
-        atomic_store_explicit(&private->subscriber->seen, version, memory_order_release);
     if (now != table->now)
         sweep_second(table, now);
     table->now = now;

@@ -176,7 +176,7 @@ struct ns_subscriber {
     _Atomic uint64_t notices, coalesced;
     /* written by the lcore */
     _Alignas(NS_CACHE_LINE) _Atomic uint64_t applied; /* all notices up to this commit are dealt with */
-    _Atomic uint64_t seen;     /* number of the version that it uses */
+    _Atomic uint64_t seen;     /* number of the version that it uses, when nothing of older ones is in use */
     _Atomic uint32_t sleeping; /* offline; drains before it touches a packet */
     /* control core */
     _Alignas(NS_CACHE_LINE) void (*wake)(void *arg); /* called when a notice was linked and the lcore

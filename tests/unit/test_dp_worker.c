@@ -290,6 +290,23 @@ static void a_port_that_is_down_gets_nothing(void **state)
     assert_int_equal(dropped(DROP_PORT_DOWN), 1);
 }
 
+/* Then its device is closed by another thread. */
+static void a_version_is_seen_when_its_ports_are(void **state)
+{
+    struct ns_subscriber *subscriber = dp.worker->subscriber;
+    struct lab *lab = &dp.lab;
+
+    (void)state;
+    dp_run();
+    assert_done(stack(lab, "-/port/p1/id"));
+    flow_table_poll(dp.worker->table, dp.worker->now);
+    assert_true(dp.worker->views[OUT].open);
+    assert_true(atomic_load(&subscriber->seen) < ns_store_version(lab->store)->number);
+    worker_round(dp.worker);
+    assert_false(dp.worker->views[OUT].open);
+    assert_int_equal(atomic_load(&subscriber->seen), ns_store_version(lab->store)->number);
+}
+
 static void a_port_without_interface_takes_nothing(void **state)
 {
     struct lab *lab = &dp.lab;
@@ -694,6 +711,7 @@ int main(void)
         test(martians_are_dropped),
         test(definitions_and_routes_can_drop),
         test(a_port_that_is_down_gets_nothing),
+        test(a_version_is_seen_when_its_ports_are),
         test(a_port_without_interface_takes_nothing),
         test(a_port_that_is_stuck_loses_the_newest),
         test(a_port_that_stays_stuck_loses_all),

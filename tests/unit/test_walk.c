@@ -434,7 +434,6 @@ static void check_lcore(struct lcore *self)
     uint32_t cursor = 0;
 
     assert_int_equal(subscriber->applied, subscriber->notified);
-    assert_int_equal(subscriber->seen, ns_store_version(world.store)->number);
     while (flow_table_next(self->table, &cursor, &flow)) {
         const struct binding *binding =
             &self->table->private->bindings[flow_index(self->table, flow)];
