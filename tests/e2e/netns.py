@@ -60,7 +60,8 @@ class Namespace:
         self.ip("link set lo up")
 
     def enter(self, words):
-        return ["ip", "netns", "exec", self.name] + command(words)
+        # Not `ip netns exec` nor `ip -n`: they remount /sys, which can't be done in a chroot.
+        return ["nsenter", f"--net=/run/netns/{self.name}"] + command(words)
 
     def run(self, words, check=True, timeout=30, **more):
         """Run a command inside and wait for it."""
@@ -73,7 +74,7 @@ class Namespace:
         return process
 
     def ip(self, words, check=True):
-        return execute(["ip", "-n", self.name] + command(words), check)
+        return execute(self.enter(["ip"] + command(words)), check)
 
     def mac(self, interface="eth0"):
         text = self.ip(["-o", "link", "show", interface]).stdout
