@@ -600,6 +600,10 @@ int command_parse(const char *const *words, size_t count, struct command *comman
     rc = parse_words(&parser);
     if (rc != 0)
         command_free(command);
+    /* Sentences quote words, which may hold anything. */
+    for (char *at = why; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
     return rc;
 }
 

@@ -3,6 +3,7 @@
  * kedgectl: flags, which may stand anywhere on the line, and one table of what can be asked for. --help is
  * made of the same table.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,6 +191,12 @@ static int read_flag(struct line *line, char **argv, int *at)
     return unknown_flag(word);
 }
 
+/* What begins like a flag is one: nobody means a port named -j. Numbers are words. */
+static bool looks_like_flag(const char *word)
+{
+    return word[0] == '-' && (word[1] == '-' || isalpha((unsigned char)word[1]));
+}
+
 /* Flags may stand anywhere; behind "--" all are words. */
 static int read_line(struct line *line, int argc, char **argv)
 {
@@ -198,7 +205,7 @@ static int read_line(struct line *line, int argc, char **argv)
 
     line->words = must(calloc((size_t)argc + 1, sizeof(line->words[0])));
     for (int i = 1; i < argc && status == EXIT_DONE; i++) {
-        bool is_flag = !flags_end && (strncmp(argv[i], "--", 2) == 0 || strcmp(argv[i], "-h") == 0);
+        bool is_flag = !flags_end && looks_like_flag(argv[i]);
 
         if (!is_flag)
             line->words[line->count++] = argv[i];
@@ -222,6 +229,14 @@ static bool is_noun(const char *word)
 {
     for (int i = 0; i < VERBS; i++)
         if (verbs[i].noun != NULL && strcmp(verbs[i].noun, word) == 0)
+            return true;
+    return false;
+}
+
+static bool is_verb(const char *word)
+{
+    for (int i = 0; i < VERBS; i++)
+        if (verbs[i].noun != NULL && strcmp(verbs[i].name, word) == 0)
             return true;
     return false;
 }
@@ -283,6 +298,10 @@ static int unknown_noun(const char *word)
     for (int i = 0; i < VERBS; i++)
         if (count == 0 || strcmp(names[count - 1], first_word(&verbs[i])) != 0)
             names[count++] = first_word(&verbs[i]);
+    if (is_verb(word))
+        return usage("\"%s\" of what? the noun comes first, as in `kedgectl flow %s`; "
+                     "`kedgectl --help` lists all",
+                     word, word);
     words_refuse(why, "a noun or a command", word, names);
     return usage("%s", why);
 }

@@ -144,14 +144,17 @@ static const struct noun nouns[] = {
 };
 enum { NOUNS = sizeof(nouns) / sizeof(nouns[0]) };
 
-/* Names that the stack writes beside those of users. */
-static bool is_learned(const struct node *node)
+/* Names that the stack writes beside those of users: what it has learned, and that a neighbour has failed. */
+static bool is_learned(const char *path, const struct node *node)
 {
     static const char ending[] = " learned";
     const size_t size = sizeof(ending) - 1;
 
-    return node->value != NULL && node->size > size &&
-           strcmp(node->value + node->size - size, ending) == 0;
+    if (node->value == NULL)
+        return false;
+    if (strncmp(path, "/neigh/", 7) == 0 && strcmp(node->value, "failed") == 0)
+        return true;
+    return node->size > size && strcmp(node->value + node->size - size, ending) == 0;
 }
 
 static bool is_of_stack(const char *path)
@@ -185,7 +188,7 @@ static unsigned each_name(const struct node *node, const char *path,
 {
     unsigned sum = 0;
 
-    if (is_of_stack(path) || is_learned(node) || is_empty_list(path, node))
+    if (is_of_stack(path) || is_learned(path, node) || is_empty_list(path, node))
         return 0;
     if (node->count == 0 || node->size > 0 || node->value == NULL)
         sum += visit(file, node, path);
@@ -318,7 +321,7 @@ static unsigned print_one(FILE *file, const struct noun *noun, const char *first
     object.path = path;
     if (node->value == NULL)
         left_out = print_name(file, node, path);
-    else if (!is_learned(node))
+    else if (!is_learned(path, node))
         left_out = print_object(file, &object);
     free(path);
     return left_out;

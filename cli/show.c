@@ -294,19 +294,20 @@ static void flow_rows(struct view *view)
 static const struct noun {
     const char *name;
     const struct column *columns;
-    size_t keys; /* how many parts of the path name one object */
-    int depth;   /* of the names below the mount */
+    size_t keys;       /* how many parts of the path name one object */
+    int depth;         /* of the names below the mount */
+    const char *owner; /* where the first part stands if that is elsewhere */
     const char *stats;
     int stats_depth;
     void (*rows)(struct view *view);
 } nouns[] = {
-    {"port", port_columns, 1, 2, "/stats/port", 2, port_rows},
-    {"bridge", bridge_columns, 1, 3, NULL, 0, bridge_rows},
-    {"iface", iface_columns, 1, 3, NULL, 0, iface_rows},
-    {"fdb", fdb_columns, 2, 2, NULL, 0, fdb_rows},
-    {"neigh", neigh_columns, 2, 2, "/stats/neigh", 2, neigh_rows},
-    {"route", route_columns, 2, 2, NULL, 0, route_rows},
-    {"flow", flow_columns, 1, 2, "/stats/flow", 2, flow_rows},
+    {"port", port_columns, 1, 2, NULL, "/stats/port", 2, port_rows},
+    {"bridge", bridge_columns, 1, 3, NULL, NULL, 0, bridge_rows},
+    {"iface", iface_columns, 1, 3, NULL, NULL, 0, iface_rows},
+    {"fdb", fdb_columns, 2, 2, "/bridge", NULL, 0, fdb_rows},
+    {"neigh", neigh_columns, 2, 2, "/iface", "/stats/neigh", 2, neigh_rows},
+    {"route", route_columns, 2, 2, NULL, NULL, 0, route_rows},
+    {"flow", flow_columns, 1, 2, NULL, "/stats/flow", 2, flow_rows},
 };
 
 static const struct noun *find_noun(const char *name)
@@ -331,6 +332,18 @@ static void split_keys(struct view *view, const char *path)
     }
 }
 
+/* All of one bridge or interface were asked for, and there are none: it may be missing itself. */
+static bool owner_exists(struct view *view, const char *owner)
+{
+    struct node node = {.name = NULL};
+    char *path = must_printf("%s/%s", owner, view->keys[0]);
+    int rc = tree_read(view->session, 0, path, 0, &node);
+
+    free(path);
+    tree_free(&node);
+    return rc != -ENOENT;
+}
+
 static int show_table(struct view *view, const struct noun *noun, const char *title)
 {
     const char *const *keys = (const char *const *)view->keys;
@@ -346,8 +359,12 @@ static int show_table(struct view *view, const struct noun *noun, const char *ti
     free(mount);
     if (rc != 0 && rc != -ENOENT)
         return session_refused(view->session, title, rc);
-    if (rc == -ENOENT && view->key_count > 0 && stats_rc != 0)
+    if (rc == -ENOENT && noun->owner != NULL && view->key_count == 1) {
+        if (!owner_exists(view, noun->owner))
+            return refused("there is no %s %s", noun->owner + 1, view->keys[0]);
+    } else if (rc == -ENOENT && view->key_count > 0 && stats_rc != 0) {
         return refused("there is no %s", title);
+    }
     view->table.columns = noun->columns;
     noun->rows(view);
     table_sort(&view->table);
