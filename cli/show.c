@@ -296,7 +296,7 @@ static const struct noun {
     const struct column *columns;
     size_t keys;       /* how many parts of the path name one object */
     int depth;         /* of the names below the mount */
-    const char *owner; /* where the first part stands if that is elsewhere */
+    const char *owner; /* the noun that the first part names; NULL: this one */
     const char *stats;
     int stats_depth;
     void (*rows)(struct view *view);
@@ -304,8 +304,8 @@ static const struct noun {
     {"port", port_columns, 1, 2, NULL, "/stats/port", 2, port_rows},
     {"bridge", bridge_columns, 1, 3, NULL, NULL, 0, bridge_rows},
     {"iface", iface_columns, 1, 3, NULL, NULL, 0, iface_rows},
-    {"fdb", fdb_columns, 2, 2, "/bridge", NULL, 0, fdb_rows},
-    {"neigh", neigh_columns, 2, 2, "/iface", "/stats/neigh", 2, neigh_rows},
+    {"fdb", fdb_columns, 2, 2, "bridge", NULL, 0, fdb_rows},
+    {"neigh", neigh_columns, 2, 2, "iface", "/stats/neigh", 2, neigh_rows},
     {"route", route_columns, 2, 2, NULL, NULL, 0, route_rows},
     {"flow", flow_columns, 1, 2, NULL, "/stats/flow", 2, flow_rows},
 };
@@ -333,15 +333,18 @@ static void split_keys(struct view *view, const char *path)
 }
 
 /* All of one bridge or interface were asked for, and there are none: it may be missing itself. */
-static bool owner_exists(struct view *view, const char *owner)
+static int refuse_without(struct view *view, const char *owner)
 {
-    struct node node = {.name = NULL};
-    char *path = must_printf("%s/%s", owner, view->keys[0]);
-    int rc = tree_read(view->session, 0, path, 0, &node);
+    char path[COMMAND_PATH_MAX], title[COMMAND_TITLE_MAX], why[COMMAND_WHY_MAX];
+    const char *const name = view->keys[0];
+    struct node node;
+    int rc;
 
-    free(path);
+    if (command_locate(owner, &name, 1, path, title, why) != 0)
+        return usage("%s", why);
+    rc = tree_read(view->session, 0, path, 0, &node);
     tree_free(&node);
-    return rc != -ENOENT;
+    return rc == -ENOENT ? refused("there is no %s", title) : EXIT_DONE;
 }
 
 static int show_table(struct view *view, const struct noun *noun, const char *title)
@@ -360,8 +363,10 @@ static int show_table(struct view *view, const struct noun *noun, const char *ti
     if (rc != 0 && rc != -ENOENT)
         return session_refused(view->session, title, rc);
     if (rc == -ENOENT && noun->owner != NULL && view->key_count == 1) {
-        if (!owner_exists(view, noun->owner))
-            return refused("there is no %s %s", noun->owner + 1, view->keys[0]);
+        int status = refuse_without(view, noun->owner);
+
+        if (status != EXIT_DONE)
+            return status;
     } else if (rc == -ENOENT && view->key_count > 0 && stats_rc != 0) {
         return refused("there is no %s", title);
     }

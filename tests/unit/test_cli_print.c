@@ -195,6 +195,7 @@ static void what_the_stack_writes_is_left_out(void **state)
     put("/port/p0/lcore", "1");
     put("/fdb/br0/02:00:00:00:00:05", "p0 learned");
     put("/neigh/br0/10.0.0.5", "02:00:00:00:00:05 learned");
+    put("/neigh/br0/10.0.0.6", "failed");
     put("/stats/ready", "1");
     put("/local", "");
     text = printed(&left_out);
