@@ -27,6 +27,15 @@ static bool is_moved(const struct links *before, const struct link_iface *old,
            strcmp(bridge_of(before, old), bridge_of(after, iface)) != 0;
 }
 
+/* Nobody says that the hosts behind a cable that was pulled are still there when it comes back (Linux
+ * flushes on loss of carrier, too). Not so behind a bridge: a station may have moved to another port. */
+static bool lost_carrier(const struct links *before, const struct link_iface *old,
+                         const struct links *after, const struct link_iface *iface)
+{
+    return old->port != LINK_NO_ID && iface->port != LINK_NO_ID && before->ports[old->port].up &&
+           !after->ports[iface->port].up;
+}
+
 static bool same_addresses(const struct link_iface *a, const struct link_iface *b)
 {
     if (a->address_count != b->address_count)
@@ -47,7 +56,8 @@ static bool is_void(const struct neighbour *neighbour, const struct links *befor
     const struct link_iface *old = links_iface_by_id(before, neighbour->iface);
     const struct link_iface *now = links_iface_by_id(after, neighbour->iface);
 
-    if (now == NULL || old == NULL || is_moved(before, old, after, now) || now->mode != old->mode)
+    if (now == NULL || old == NULL || is_moved(before, old, after, now) ||
+        lost_carrier(before, old, after, now) || now->mode != old->mode)
         return true;
     if (now->address_count == 0 || link_own_address(now, neighbour->address))
         return true;
@@ -61,7 +71,8 @@ static bool something_lost(const struct links *before, const struct links *after
     for (uint16_t i = 0; i < before->iface_count; i++) {
         const struct link_iface *old = &before->ifaces[i], *now = links_iface(after, old->name);
 
-        if (now == NULL || is_moved(before, old, after, now) || now->mode != old->mode ||
+        if (now == NULL || is_moved(before, old, after, now) ||
+            lost_carrier(before, old, after, now) || now->mode != old->mode ||
             !same_addresses(old, now))
             return true;
     }

@@ -108,6 +108,23 @@ static unsigned line_of(const struct config_reader *reader, const char *path)
     return line;
 }
 
+static void forget_names(struct config_reader *reader)
+{
+    for (size_t i = 0; i < reader->name_count; i++)
+        free(reader->names[i].path);
+    free(reader->names);
+    reader->names = NULL;
+    reader->name_count = 0;
+}
+
+static bool is_mistaken(const struct config_reader *reader, unsigned line)
+{
+    for (size_t i = 0; i < reader->mistake_count; i++)
+        if (reader->mistakes[i].line == line)
+            return true;
+    return false;
+}
+
 /* ---- lines ---- */
 
 static int apply(struct ns_txn *txn, const struct command_op *op)
@@ -167,7 +184,8 @@ static int read_lines(struct config_reader *reader, const char *file)
         return reader->error;
     }
     for (reader->line = 1; (size = getline(&line, &room, stream)) >= 0; reader->line++)
-        read_line(reader, line, (size_t)size - (size > 0 && line[size - 1] == '\n'));
+        if (!is_mistaken(reader, reader->line))
+            read_line(reader, line, (size_t)size - (size > 0 && line[size - 1] == '\n'));
     if (ferror(stream))
         add_mistake(reader, 0, errno, "it can't be read: %s", strerror(errno));
     free(line);
@@ -223,6 +241,19 @@ static void go_through(struct config_reader *reader, struct ns_store *store, con
         ns_txn_abort(reader->txn);
 }
 
+/* What is wrong between names is judged only where each of them is right. So lines that are wrong by themselves
+ * are left out and the rest is judged again, until nothing new is found. */
+static void find_mistakes(struct config_reader *reader, struct ns_store *store, const char *file)
+{
+    size_t known;
+
+    do {
+        known = reader->mistake_count;
+        forget_names(reader);
+        go_through(reader, store, file, CONFIG_CHECK);
+    } while (reader->mistake_count > known && reader->mistakes[known].line != 0);
+}
+
 static int by_line(const void *a, const void *b)
 {
     const struct config_mistake *x = a, *y = b;
@@ -240,9 +271,7 @@ static void tell_mistakes(struct config_reader *reader, const char *file,
         free(reader->mistakes[i].text);
     }
     free(reader->mistakes);
-    for (size_t i = 0; i < reader->name_count; i++)
-        free(reader->names[i].path);
-    free(reader->names);
+    forget_names(reader);
 }
 
 int config_read(struct ns_store *store, const char *file, enum config_purpose purpose,
@@ -252,7 +281,7 @@ int config_read(struct ns_store *store, const char *file, enum config_purpose pu
     struct config_reader reader = {.txn = NULL};
 
     /* Judging first tells all mistakes; a commit would tell the first. */
-    go_through(&reader, store, file, CONFIG_CHECK);
+    find_mistakes(&reader, store, file);
     if (purpose == CONFIG_COMMIT && reader.error == 0)
         go_through(&reader, store, file, CONFIG_COMMIT);
     *commands = reader.commands;

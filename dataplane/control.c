@@ -223,7 +223,7 @@ static bool all_sleep(const struct control *control)
 static uint64_t sleep_long(struct control *control)
 {
     atomic_store(&control->workers.control_sleeps, 1);
-    atomic_thread_fence(memory_order_seq_cst);
+    NS_FENCE();
     for (unsigned i = 0; i < control->workers.count; i++) {
         if (worker_has_requests(control->workers.worker[i])) {
             atomic_store(&control->workers.control_sleeps, 0);

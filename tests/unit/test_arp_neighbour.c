@@ -1021,6 +1021,17 @@ static void other_changes_of_an_interface_keep_neighbours(void **state)
     assert_string_equal(state_of("i0", HOST), "REACHABLE");
 }
 
+static void a_pulled_cable_takes_neighbours_away(void **state)
+{
+    (void)state;
+    make_reachable();
+    assert_int_equal(request(2, MAC_A, "10.1.0.5", "10.1.0.1"), 0);
+    assert_string_equal(lab_value(lab, "/neigh/i1/10.1.0.5"), MAC_A " learned");
+    assert_done(stack(lab, "/port/p2/link=down"));
+    assert_string_equal(lab_value(lab, "/neigh/i1/10.1.0.5"), "(none)");
+    assert_string_equal(lab_value(lab, NEIGH_HOST), MAC_A " learned"); /* behind a bridge */
+}
+
 /* ---- announcing ourselves ---- */
 
 static void new_addresses_are_announced_twice(void **state)
@@ -1161,6 +1172,7 @@ int main(void)
         TEST(neighbours_go_with_their_interface),
         TEST(static_ones_wait_for_their_interface),
         TEST(other_changes_of_an_interface_keep_neighbours),
+        TEST(a_pulled_cable_takes_neighbours_away),
         TEST(new_addresses_are_announced_twice),
         TEST(a_link_that_comes_up_is_announced_to),
         TEST(a_new_mac_address_is_announced),
