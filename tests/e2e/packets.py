@@ -10,7 +10,7 @@ frame on a cable.
     peer.announce("request")                says that it has the address, in one of the FORMS
     peer.numbers()                          of the numbered packets that it has got
 
-    stream = Stream(wire, make, rate=2000)  sends numbered packets from a thread, until .stop()
+    stream = Stream(wire, make, to=[peer])  sends numbered packets from a thread, until .stop()
 
 MAC and IPv4 addresses are texts.
 """
@@ -161,11 +161,7 @@ class Wire:
 
     def frames(self):
         """All that has come so far."""
-        found = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                found.append(self.socket.recv(65536, socket.MSG_DONTWAIT))
-        return found
+        return list(iter(self.receive, None))
 
     def wait(self, match, timeout=5):
         """The first frame for which match(frame) is true."""
@@ -232,26 +228,34 @@ def number(n):
 
 
 class Stream(threading.Thread):
-    """Sends make(n) for n = 0, 1, 2, ... at a steady rate. `sent` is how many have gone."""
+    """Sends make(n) for n = 0, 1, 2, ... at a steady rate, until stop(). `sent` is how many have gone.
 
-    def __init__(self, wire, make, rate=2000):
+    to: the peers where they arrive. While WINDOW packets are neither here nor there it waits: so no queue
+    overflows on a machine that is busy with something else, and a packet that doesn't arrive is the stack's
+    fault. Without it nothing is waited for."""
+
+    WINDOW = 40  # fewer than the stack holds for one next hop
+
+    def __init__(self, wire, make, rate=2000, to=()):
         super().__init__(daemon=True)
-        self.wire, self.make, self.rate = wire, make, rate
+        self.wire, self.make, self.rate, self.to = wire, make, rate, to
         self.sent = 0
         self.ended = threading.Event()
         self.start()
+
+    def may_send(self):
+        return not self.to or self.sent - sum(len(peer.packets) for peer in self.to) < self.WINDOW
 
     def run(self):
         due = time.monotonic()
         while not self.ended.is_set():
             now = time.monotonic()
-            if now < due:
-                time.sleep(min(due - now, 0.01))
+            if now < due or not self.may_send():
+                time.sleep(min(max(due - now, 0.0002), 0.01))
                 continue
             self.wire.send(self.make(self.sent))
             self.sent += 1
-            # Who was late may catch up with a few: a stack that had no CPU for a while must not get what it
-            # could not have got from a cable.
+            # Who was late may catch up with a few.
             due = max(due + 1 / self.rate, now - 16 / self.rate)
 
     def wait_more(self, count, timeout=20):
@@ -277,3 +281,11 @@ def sequence_of(*peers):
     nothing came twice."""
     return sorted(n for peer in peers for n in peer.numbers())
 
+
+
+def account(names):
+    """For messages: where packets have gone, of the counters that are not 0."""
+    wanted = ("packets", "routed", "bridged", "flooded", "local", "held", "held_now", "released", "drop")
+    tree = names.tree("/stats/total") | names.tree("/stats/port")
+    return {name.removeprefix("/stats/"): int(value) for name, value in tree.items()
+            if value not in ("", "0") and (name.startswith("/stats/port") or name.split("/")[3] in wanted)}
