@@ -119,6 +119,22 @@ static void every_mistake_with_its_line(void **state)
     assert_false(exists("/port/p0"));
 }
 
+/* Right each for itself, wrong together; found although another line is wrong by itself. */
+static void mistakes_between_lines(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    assert_true(read_text("port add p0 devargs net_null0 mtu 5\n"
+                          "port add p1 devargs net_null1\n"
+                          "bridge add br0 port p1\n"
+                          "iface add i0 on port p1\n",
+                          CONFIG_CHECK, &commands) < 0);
+    assert_int_equal(told, 2);
+    assert_int_equal(told_lines[0], 1);
+    assert_true(told_lines[1] == 3 || told_lines[1] == 4);
+}
+
 /* The last line that writes a name is the one that is wrong about it. */
 static void last_line_counts(void **state)
 {
@@ -169,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(commits_all_at_once), CASE(check_commits_nothing),   CASE(every_mistake_with_its_line),
+        CASE(commits_all_at_once), CASE(check_commits_nothing),   CASE(mistakes_between_lines),
         CASE(last_line_counts),    CASE(stack_names_are_refused), CASE(no_such_file),
         CASE(empty_file),
     };
