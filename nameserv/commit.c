@@ -319,7 +319,7 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
         ns_build_abandon(&txn->build);
         return finish(txn, rc == 1 ? 0 : rc, reason);
     }
-    if (store->version->root != txn->base) {
+    if (store->version->root != txn->base || txn->damaged) {
         build = &merged;
         rc = merge(txn, &merged);
         if (rc != 0)

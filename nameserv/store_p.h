@@ -138,6 +138,7 @@ struct ns_txn {
     struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
     size_t observed_count, observed_capacity;
     bool pinned;  /* stands in the store's list, and keeps what its base needs */
+    bool damaged; /* the build has the beginning of a change that failed; `ops` has not */
     bool expired; /* ended to get memory back: -EAGAIN for all that follows */
     struct ns_reason reason;
     struct ns_txn *next, *previous;

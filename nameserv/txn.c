@@ -482,15 +482,16 @@ static struct ns_op *op_new(enum ns_op_kind kind, const char *path, size_t path_
 }
 
 /* A refusal is an observation too: of the nearest entry, whose permissions or absence caused it. */
-static void observe_refusal(struct ns_txn *txn, const struct ns_op *op)
+static int observe_refusal(struct ns_txn *txn, const struct ns_op *op)
 {
     size_t existing;
+    int rc;
 
     ns_tree_nearest(txn->build.root, op->data, op->path_size, &existing);
-    if (observe(txn, op->data, existing, NS_OBSERVED_VALUE) != 0)
-        return;
-    if (existing < op->path_size)
-        observe(txn, op->data, op->path_size, NS_OBSERVED_VALUE);
+    rc = observe(txn, op->data, existing, NS_OBSERVED_VALUE);
+    if (rc == 0 && existing < op->path_size)
+        rc = observe(txn, op->data, op->path_size, NS_OBSERVED_VALUE);
+    return rc;
 }
 
 static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, const void *value,
@@ -516,7 +517,10 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
         txn->ops[txn->op_count++] = op;
         return 0;
     }
-    observe_refusal(txn, op);
+    if (rc == -ENOMEM)
+        txn->damaged = true;
+    else if (observe_refusal(txn, op) != 0)
+        rc = -ENOMEM; /* what can't be noted must not be told */
     op_free(op);
     return rc;
 }

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "nameserv/mount.h"
-#include "nameserv/store.h"
+#include "nameserv/store_p.h"
 #include "nameserv/xenstore.h"
 
 static struct ns_store *store;
@@ -378,6 +378,35 @@ static void test_old_transactions_end_when_memory_does(void **state)
     ns_store_free(store);
 }
 
+/* A change that fails in the middle leaves nothing, also if the client goes on and commits. */
+static void test_a_change_without_memory_did_not_happen(void **state)
+{
+    static const struct ns_perm for_alice = {1000, NS_PERM_BOTH};
+    unsigned failures = 0;
+    int rc = -ENOMEM;
+
+    (void)state;
+    for (uint64_t allowed = 1; rc != 0; allowed++) {
+        struct ns_txn *txn;
+
+        put("/f", "");
+        txn = begin();
+        assert_int_equal(ns_txn_set_perms(txn, "/f", &for_alice, 1), 0);
+        assert_int_equal(commit(txn), 0);
+        txn = begin_as(&alice);
+        ns_pool_fail_after(store->pool, allowed);
+        rc = write_text(txn, "/f/a/b/c", "x");
+        ns_pool_fail_after(store->pool, 0);
+        failures += rc == -ENOMEM;
+        assert_int_equal(write_text(txn, "/f/other", "x"), 0);
+        assert_int_equal(commit(txn), 0);
+        assert_string_equal(get("/f/other"), "x");
+        assert_true((rc == 0) == (get("/f/a") != NULL));
+        put("/f", NULL);
+    }
+    assert_true(failures > 3);
+}
+
 /* ---- mounts ---- */
 
 struct test_mount {
@@ -605,6 +634,7 @@ int main(void)
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_permissions),
         cmocka_unit_test(test_refusals_are_observed),
+        cmocka_unit_test(test_a_change_without_memory_did_not_happen),
         cmocka_unit_test(test_mounts),
         cmocka_unit_test(test_xenstore_part_has_its_own_alphabet),
         cmocka_unit_test(test_watches),
