@@ -87,9 +87,13 @@ int do_watch(struct session *session, const char *const *words, size_t count)
     bool *begun;
     int status;
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (words[i][0] != '/' && words[i][0] != '@')
             return usage("\"%s\" is not a path; /neigh would be", words[i]);
+        if (strcmp(words[i], "/stats") == 0 || strncmp(words[i], "/stats/", 7) == 0)
+            return usage("names below /stats are computed when they are read and have no events; "
+                         "`kedgectl top` shows them live");
+    }
     count = count > 0 ? count : 1;
     if (!session_open(session))
         return EXIT_REFUSED;
