@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/command.h"
 #include "cli/json.h"
 #include "cli/tree.h"
 #include "cli/verbs.h"
+#include "cli/words.h"
 
 /* Read a name that holds JSON; *raw gets the text, malloc'ed. 0, or a negative errno. */
 static int read_json(struct session *session, const char *path, char **raw, struct node *root)
@@ -28,31 +30,146 @@ static int read_json(struct session *session, const char *path, char **raw, stru
     return rc;
 }
 
-/* " 10.0.0.1:80" */
-static void print_end(const char *address, const char *port)
+static void print_optional(const char *before, const char *text)
 {
-    printf("%s%s%s", address, strcmp(port, "0") == 0 || *port == '\0' ? "" : ":",
-           strcmp(port, "0") == 0 ? "" : port);
+    if (*text != '\0')
+        printf("%s%s", before, text);
 }
 
+/* "10.0.0.1:80"; there is no port 0 */
+static void print_end(const char *address, const char *port)
+{
+    fputs(address, stdout);
+    print_optional(":", strcmp(port, "0") == 0 ? "" : port);
+}
+
+/* An echo's identifier is where others have their source port. */
 static void print_key(const struct node *flow)
 {
+    bool echo = strcmp(node_text(flow, "proto"), "icmp") == 0;
+
     if (node_child(flow, "mac") != NULL) {
         printf("bridge %s, to %s", node_text(flow, "bridge"), node_text(flow, "mac"));
         return;
     }
     printf("%s ", node_text(flow, "proto"));
-    print_end(node_text(flow, "src"), node_text(flow, "sport"));
-    printf(" > ");
-    print_end(node_text(flow, "dst"), node_text(flow, "dport"));
-    if (node_child(flow, "iface") != NULL)
-        printf(", from %s", node_text(flow, "iface"));
+    print_end(node_text(flow, "src"), echo ? "" : node_text(flow, "sport"));
+    fputs(" > ", stdout);
+    print_end(node_text(flow, "dst"), echo ? "" : node_text(flow, "dport"));
+    print_optional(" id ", echo ? node_text(flow, "sport") : "");
+    print_optional(", from ", node_text(flow, "iface"));
 }
 
-static void print_optional(const char *before, const char *text)
+/* As JSON, as it was read. */
+static void print_node(const struct node *node)
 {
-    if (*text != '\0')
-        printf("%s%s", before, text);
+    bool object = node->kind == NODE_OBJECT;
+
+    if (node->kind == NODE_TEXT) {
+        json_bytes(stdout, node->value, node->size);
+    } else if (node->kind == NODE_NUMBER) {
+        fputs(node->value, stdout);
+    } else {
+        putchar(object ? '{' : '[');
+        for (size_t i = 0; i < node->count; i++) {
+            fputs(i == 0 ? "" : ",", stdout);
+            if (object) {
+                json_string(stdout, node->children[i].name);
+                putchar(':');
+            }
+            print_node(&node->children[i]);
+        }
+        putchar(object ? '}' : ']');
+    }
+}
+
+/* An array, an element a line; number: how many came before. */
+static void print_element(const struct node *node, size_t number)
+{
+    fputs(number == 0 ? "[\n" : ",\n", stdout);
+    print_node(node);
+}
+
+static void print_array_end(size_t count)
+{
+    puts(count == 0 ? "[]" : "\n]");
+}
+
+/* ---- all flows ---- */
+
+typedef bool flow_visitor(const struct node *flow, void *arg); /* false: enough */
+
+/* Go through the flows of one lcore, page by page: there may be millions. 1: enough; 0, or a negative
+ * errno. */
+static int each_flow_of(struct session *session, const char *lcore, flow_visitor *visit, void *arg)
+{
+    char cursor[24] = "0";
+    int rc = 0;
+
+    while (rc == 0 && cursor[0] != '\0') {
+        char *raw, *path = must_printf("/stats/flows/%s/%s", lcore, cursor);
+        const struct node *flows;
+        struct node page;
+
+        rc = read_json(session, path, &raw, &page);
+        free(path);
+        if (rc != 0)
+            return rc;
+        flows = node_child(&page, "flows");
+        for (size_t i = 0; flows != NULL && i < flows->count && rc == 0; i++)
+            rc = visit(&flows->children[i], arg) ? 0 : 1;
+        snprintf(cursor, sizeof(cursor), "%s", node_text(&page, "next"));
+        tree_free(&page);
+        free(raw);
+    }
+    return rc;
+}
+
+/* 0 or a negative errno. */
+static int each_flow(struct session *session, flow_visitor *visit, void *arg)
+{
+    struct node lcores;
+    int rc = tree_read(session, 0, "/stats/lcore", 1, &lcores);
+
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < lcores.count && rc == 0; i++)
+        rc = each_flow_of(session, lcores.children[i].name, visit, arg);
+    tree_free(&lcores);
+    return rc < 0 ? rc : 0;
+}
+
+struct listing {
+    bool json;
+    size_t count;
+};
+
+static bool list_flow(const struct node *flow, void *arg)
+{
+    struct listing *listing = arg;
+
+    if (listing->json) {
+        print_element(flow, listing->count++);
+        return true;
+    }
+    print_key(flow);
+    printf("  %s", node_text(flow, "action"));
+    print_optional(" ", node_text(flow, "port"));
+    print_optional(" ", node_text(flow, "mac_to"));
+    printf("  %s packets, %s bytes, last %s s ago, worker %s\n", node_text(flow, "packets"),
+           node_text(flow, "bytes"), node_text(flow, "idle"), node_text(flow, "lcore"));
+    listing->count++;
+    return true;
+}
+
+int do_learned(struct session *session)
+{
+    struct listing listing = {.json = session->json};
+    int rc = each_flow(session, list_flow, &listing);
+
+    if (session->json && rc == 0)
+        print_array_end(listing.count);
+    return rc == 0 ? EXIT_DONE : session_refused(session, "/stats/flows", rc);
 }
 
 /* ---- why ---- */
@@ -75,37 +192,147 @@ static void print_why(const struct node *flow)
                node_text(&from->children[i], "version"));
 }
 
-static int why_flow(struct session *session, const char *key)
+/* Terms that name a flow, or are looked for among all flows. */
+static const char *const terms[] = {"src",   "dst",   "proto",  "sport",
+                                    "dport", "iface", "bridge", "mac"};
+enum { TERMS = sizeof(terms) / sizeof(terms[0]), ANSWERS_MAX = 16 };
+
+struct inquiry {
+    struct session *session;
+    const char *given[TERMS]; /* by the user; NULL: any */
+    struct node keys;         /* flows that fit: an array of their terms */
+    size_t printed;
+    bool more;
+};
+
+/* The key of a flow as /stats/why takes it: "src=10.0.0.1,dst=...", of what each term is. */
+static char *make_key(const char *const values[TERMS])
 {
-    char *raw, *path = must_printf("/stats/why/%s", key);
-    struct node flows;
-    int rc = read_json(session, path, &raw, &flows);
+    char *key = must(strdup(""));
 
-    free(path);
-    if (rc != 0)
-        return session_refused(session, "", rc);
-    if (session->json)
-        puts(raw);
-    else
-        for (size_t i = 0; i < flows.count; i++)
-            print_why(&flows.children[i]);
-    tree_free(&flows);
-    free(raw);
-    return EXIT_DONE;
-}
+    for (int i = 0; i < TERMS; i++) {
+        char *longer;
 
-/* The terms of a flow's key as /stats/why takes them: joined by commas. */
-static char *join_terms(const char *const *words, size_t count)
-{
-    char *key = must(strdup(words[0]));
-
-    for (size_t i = 1; i < count; i++) {
-        char *longer = must_printf("%s,%s", key, words[i]);
-
+        if (values[i] == NULL || values[i][0] == '\0')
+            continue;
+        longer = must_printf("%s%s%s=%s", key, *key == '\0' ? "" : ",", terms[i], values[i]);
         free(key);
         key = longer;
     }
     return key;
+}
+
+/* Ask about one flow, and print what is answered. 0, or a negative errno. */
+static int answer(struct inquiry *inquiry, const char *const values[TERMS])
+{
+    char *raw, *key = make_key(values), *path = must_printf("/stats/why/%s", key);
+    struct node flows;
+    int rc = read_json(inquiry->session, path, &raw, &flows);
+
+    free(path);
+    free(key);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < flows.count; i++, inquiry->printed++) {
+        if (inquiry->session->json)
+            print_element(&flows.children[i], inquiry->printed);
+        else
+            print_why(&flows.children[i]);
+    }
+    tree_free(&flows);
+    free(raw);
+    return 0;
+}
+
+/* Keep the terms of a flow that fits. They are asked about later, as only one question may be under way. */
+static bool keep_fitting(const struct node *flow, void *arg)
+{
+    struct inquiry *inquiry = arg;
+    struct node *key;
+
+    for (int i = 0; i < TERMS; i++)
+        if (inquiry->given[i] != NULL && strcmp(inquiry->given[i], node_text(flow, terms[i])) != 0)
+            return true;
+    inquiry->more = inquiry->keys.count == ANSWERS_MAX;
+    if (inquiry->more)
+        return false;
+    key = node_add(&inquiry->keys);
+    key->kind = NODE_OBJECT;
+    for (int i = 0; i < TERMS; i++) {
+        struct node *term = node_add(key);
+
+        term->name = must(strdup(terms[i]));
+        term->value = must(strdup(node_text(flow, terms[i])));
+    }
+    return true;
+}
+
+/* Not all terms are known to the user: who knows the port that a client has chosen? */
+static int search(struct inquiry *inquiry)
+{
+    int rc = each_flow(inquiry->session, keep_fitting, inquiry);
+
+    for (size_t i = 0; i < inquiry->keys.count && rc == 0; i++) {
+        const char *values[TERMS];
+
+        for (int j = 0; j < TERMS; j++)
+            values[j] = node_text(&inquiry->keys.children[i], terms[j]);
+        rc = answer(inquiry, values);
+        if (rc == -ENOENT) /* it has gone meanwhile */
+            rc = 0;
+    }
+    tree_free(&inquiry->keys);
+    return rc == 0 && inquiry->printed == 0 ? -ENOENT : rc;
+}
+
+enum { SRC, DST, PROTO, SPORT, DPORT, IFACE, BRIDGE, MAC };
+
+static bool is_named(const struct inquiry *inquiry)
+{
+    const char *const *given = inquiry->given;
+
+    return (given[SRC] && given[DST] && given[PROTO]) || (given[BRIDGE] && given[MAC]);
+}
+
+static int why_flow(struct inquiry *inquiry)
+{
+    struct session *session = inquiry->session;
+    int rc = -ENOENT;
+
+    if (is_named(inquiry))
+        rc = answer(inquiry, inquiry->given);
+    if (rc == -ENOENT)
+        rc = search(inquiry);
+    if (rc == -ENOENT)
+        return refused(
+            "no such flow is known; one is known from its first packet until it is idle");
+    if (rc != 0)
+        return session_refused(session, "", rc);
+    if (session->json)
+        print_array_end(inquiry->printed);
+    else if (inquiry->more)
+        printf("and more; `kedgectl flow show --learned` lists all\n");
+    return EXIT_DONE;
+}
+
+static int take_term(struct inquiry *inquiry, const char *word)
+{
+    char key[16], why[COMMAND_WHY_MAX];
+    const char *list[TERMS + 1] = {0}, *value = strchr(word, '=');
+
+    for (int i = 0; i < TERMS && value != NULL; i++) {
+        list[i] = terms[i];
+        if (strlen(terms[i]) == (size_t)(value - word) &&
+            memcmp(terms[i], word, (size_t)(value - word)) == 0) {
+            inquiry->given[i] = value + 1;
+            return EXIT_DONE;
+        }
+    }
+    if (value == NULL)
+        return usage("\"%s\" is not a term of a flow; terms are like src=10.1.0.2", word);
+    snprintf(key, sizeof(key), "%.*s", (int)(value - word), word);
+    words_refuse(why, "a term of a flow", key, list);
+    return usage("%s", why);
 }
 
 /* A definition: itself, and the flows that follow it. */
@@ -139,20 +366,20 @@ static int why_definition(struct session *session, const char *name)
 
 int do_why(struct session *session, const char *const *words, size_t count)
 {
-    char *key;
-    int status;
+    struct inquiry inquiry = {.session = session, .keys = {.kind = NODE_ARRAY}};
+    bool definition = count == 1 && strchr(words[0], '=') == NULL;
+    int status = EXIT_DONE;
 
     if (count == 0)
         return usage("which flow? its definition's name, or terms like src=10.1.0.2 dst=10.0.0.5 "
                      "proto=icmp");
+    for (size_t i = 0; i < count && status == EXIT_DONE && !definition; i++)
+        status = take_term(&inquiry, words[i]);
+    if (status != EXIT_DONE)
+        return status;
     if (!session_open(session))
         return EXIT_REFUSED;
-    if (count == 1 && strchr(words[0], '=') == NULL)
-        return why_definition(session, words[0]);
-    key = join_terms(words, count);
-    status = why_flow(session, key);
-    free(key);
-    return status;
+    return definition ? why_definition(session, words[0]) : why_flow(&inquiry);
 }
 
 /* ---- dependents ---- */
@@ -197,90 +424,4 @@ int do_dependents(struct session *session, const char *path)
     tree_free(&root);
     free(raw);
     return EXIT_DONE;
-}
-
-/* ---- flows ---- */
-
-static void print_json_flow(const struct node *flow, bool first)
-{
-    fputs(first ? "\n{" : ",\n{", stdout);
-    for (size_t i = 0; i < flow->count; i++) {
-        const struct node *field = &flow->children[i];
-
-        fputs(i == 0 ? "" : ",", stdout);
-        json_string(stdout, field->name);
-        putchar(':');
-        if (field->kind == NODE_TEXT)
-            json_bytes(stdout, field->value, field->size);
-        else
-            fputs(field->value != NULL ? field->value : "null", stdout);
-    }
-    putchar('}');
-}
-
-static void print_flow(const struct node *flow)
-{
-    print_key(flow);
-    printf("  %s", node_text(flow, "action"));
-    print_optional(" ", node_text(flow, "port"));
-    print_optional(" ", node_text(flow, "mac_to"));
-    printf("  %s packets, %s bytes, last %s s ago, worker %s\n", node_text(flow, "packets"),
-           node_text(flow, "bytes"), node_text(flow, "idle"), node_text(flow, "lcore"));
-}
-
-/* Pages are printed as they come: there may be millions of flows. */
-static int print_page(struct session *session, const char *path, bool *first, char *next,
-                      size_t next_size)
-{
-    const struct node *flows;
-    struct node page;
-    char *raw;
-    int rc = read_json(session, path, &raw, &page);
-
-    if (rc != 0)
-        return rc;
-    flows = node_child(&page, "flows");
-    for (size_t i = 0; flows != NULL && i < flows->count; i++) {
-        if (session->json)
-            print_json_flow(&flows->children[i], *first);
-        else
-            print_flow(&flows->children[i]);
-        *first = false;
-    }
-    snprintf(next, next_size, "%s", node_text(&page, "next"));
-    tree_free(&page);
-    free(raw);
-    return 0;
-}
-
-static int print_lcore(struct session *session, const char *lcore, bool *first)
-{
-    char cursor[24] = "0";
-    int rc = 0;
-
-    while (rc == 0 && cursor[0] != '\0') {
-        char *path = must_printf("/stats/flows/%s/%s", lcore, cursor);
-
-        rc = print_page(session, path, first, cursor, sizeof(cursor));
-        free(path);
-    }
-    return rc;
-}
-
-int do_learned(struct session *session)
-{
-    struct node lcores;
-    bool first = true;
-    int rc = tree_read(session, 0, "/stats/lcore", 1, &lcores);
-
-    if (rc != 0)
-        return session_refused(session, "/stats/lcore", rc);
-    if (session->json)
-        putchar('[');
-    for (size_t i = 0; i < lcores.count && rc == 0; i++)
-        rc = print_lcore(session, lcores.children[i].name, &first);
-    if (session->json)
-        puts(first ? "]" : "\n]");
-    tree_free(&lcores);
-    return rc == 0 ? EXIT_DONE : session_refused(session, "/stats/flows", rc);
 }

@@ -170,18 +170,9 @@ static int take_string(struct parser *parser, char **text, size_t *size)
     return rc;
 }
 
-static struct node *add_child(struct node *node)
-{
-    struct node *grown = must(realloc(node->children, (node->count + 1) * sizeof(grown[0])));
-
-    node->children = grown;
-    grown[node->count] = (struct node){.name = NULL};
-    return &grown[node->count++];
-}
-
 static int parse_child(struct parser *parser, struct node *node)
 {
-    struct node *child = add_child(node);
+    struct node *child = node_add(node);
     size_t size;
 
     if (node->kind == NODE_ARRAY)

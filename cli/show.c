@@ -163,7 +163,8 @@ static void neigh_row(struct view *view, const char *iface, const char *address,
 
     set(row, 0, iface);
     set(row, 1, address);
-    set(row, 2, cut(&value));
+    if (value == NULL || strcmp(value, "failed") != 0)
+        set(row, 2, cut(&value));
     set(row, 3, cut(&value));
     set(row, 4, cut(&state));
     ms = cut(&state);

@@ -198,6 +198,15 @@ void tree_free(struct node *root)
     *root = (struct node){.name = NULL};
 }
 
+struct node *node_add(struct node *node)
+{
+    struct node *grown = must(realloc(node->children, (node->count + 1) * sizeof(grown[0])));
+
+    node->children = grown;
+    grown[node->count] = (struct node){.name = NULL};
+    return &grown[node->count++];
+}
+
 static int by_name(const void *name, const void *node)
 {
     return strcmp(name, ((const struct node *)node)->name);

@@ -45,6 +45,9 @@ int tree_parse_json(const char *text, struct node *root);
 
 void tree_free(struct node *root);
 
+/* A new last child, empty. Others may move. */
+struct node *node_add(struct node *node);
+
 /* The child of that name, or NULL. */
 const struct node *node_child(const struct node *node, const char *name);
 
