@@ -243,21 +243,25 @@ static int merge(struct ns_txn *txn, struct ns_build *merged)
                          "something that the transaction looked at has changed since; do it again");
 }
 
+/* Free what can be freed as long as there is too much; true: that was enough. */
+static bool is_room(struct ns_store *store)
+{
+    while (store->reclaim.waiting_bytes > store->waiting_limit)
+        if (!ns_store_housekeep(store))
+            return store->reclaim.waiting_bytes <= store->waiting_limit;
+    return true;
+}
+
 /* Old versions wait for readers and for snapshots. Beyond the limit, snapshots are ended first; if an
  * lcore holds up grace periods, commits are refused until it goes on. */
 static int make_room(struct ns_txn *txn)
 {
     struct ns_store *store = txn->store;
 
-    if (store->reclaim.waiting_bytes <= store->waiting_limit)
-        return 0;
-    ns_store_housekeep(store);
-    while (store->reclaim.waiting_bytes > store->waiting_limit && store->oldest != NULL &&
-           store->oldest != txn && store->oldest->base_number < store->version->number) {
+    while (!is_room(store) && store->oldest != NULL && store->oldest != txn &&
+           store->oldest->base_number < store->version->number)
         ns_txn_expire_oldest(store);
-        ns_store_housekeep(store);
-    }
-    if (store->reclaim.waiting_bytes <= store->waiting_limit)
+    if (is_room(store))
         return 0;
     return ns_reason_set(&txn->reason, ENOMEM, "",
                          "%zu bytes of old versions wait for a reader that does not go on; try again later",

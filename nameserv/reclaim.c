@@ -163,7 +163,7 @@ bool ns_reclaim_run(struct ns_store *store, size_t budget)
             struct ns_batch *next = batch->next;
 
             if (!batch_free_some(store, batch, &budget))
-                break;
+                return true;
             queues[i]->first = next;
             if (next == NULL)
                 queues[i]->last = &queues[i]->first;

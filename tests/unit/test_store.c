@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -378,6 +379,35 @@ static void test_old_transactions_end_when_memory_does(void **state)
     ns_store_free(store);
 }
 
+/* Giving back takes several steps; nobody else has to suffer meanwhile. */
+static void test_one_end_is_enough(void **state)
+{
+    struct ns_store_options options = {.waiting_bytes = 100000};
+    struct ns_store_counters counters;
+    struct ns_txn *open, *txn;
+    char path[32];
+
+    (void)state;
+    assert_int_equal(ns_store_new(&options, &store), 0);
+    txn = begin();
+    for (int i = 0; i < 10000; i++) {
+        snprintf(path, sizeof(path), "/many/%d", i);
+        assert_int_equal(write_text(txn, path, "x"), 0);
+    }
+    assert_int_equal(commit(txn), 0);
+    open = begin();
+    put("/many", NULL);
+    ns_store_drain(store);
+    ns_store_counters(store, &counters);
+    assert_true(counters.waiting_bytes > 100000);
+    txn = begin();
+    put("/one", "1");
+    assert_int_equal(reads(txn, "/one"), -ENOENT);
+    ns_txn_abort(txn);
+    assert_int_equal(commit(open), -EAGAIN);
+    ns_store_free(store);
+}
+
 /* A change that fails in the middle leaves nothing, also if the client goes on and commits. */
 static void test_a_change_without_memory_did_not_happen(void **state)
 {
@@ -639,7 +669,10 @@ int main(void)
         cmocka_unit_test(test_xenstore_part_has_its_own_alphabet),
         cmocka_unit_test(test_watches),
     };
-    const struct CMUnitTest memory[] = {cmocka_unit_test(test_old_transactions_end_when_memory_does)};
+    const struct CMUnitTest memory[] = {
+        cmocka_unit_test(test_old_transactions_end_when_memory_does),
+        cmocka_unit_test(test_one_end_is_enough),
+    };
     int failed = cmocka_run_group_tests_name("store", tests, setup, teardown);
 
     return failed + cmocka_run_group_tests_name("store memory", memory, NULL, NULL);
