@@ -70,7 +70,7 @@ static const struct option_row rows[] = {
     {"neigh-reachable", "MS", TYPE_NUMBER, AT(neighbours.reachable_ms), 1, MS_MAX,
      "a neighbour that was not heard of is STALE after (30000)"},
     {"neigh-retransmit", "MS", TYPE_NUMBER, AT(neighbours.retransmit_ms), 1, MS_MAX,
-     "between two probes (1000)"},
+     "between two probes, and after the first request; doubles with each request (1000)"},
     {"neigh-delay", "MS", TYPE_NUMBER, AT(neighbours.delay_ms), 1, MS_MAX,
      "a STALE neighbour in use is probed after (5000)"},
     {"neigh-requests", "N", TYPE_NUMBER, AT(neighbours.requests), 1, 100,
