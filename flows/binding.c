@@ -256,6 +256,10 @@ enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, ui
     if (turn != FLOW_BOUND)
         return turn;
     *flow = flow_slot_take(table, key, hash);
+    if (*flow == NULL) {
+        bump(private->counters.full);
+        return FLOW_FULL;
+    }
     decision_bind(table, flow_index(table, *flow), &taken);
     bump(private->counters.bound);
     return FLOW_BOUND;

@@ -16,6 +16,7 @@ enum {
     DEFAULT_SLICE = 64,
     DEFAULT_BUDGET = 8,
     FLOWS_MAX = 1 << 26,
+    REACH_MAX = 1024, /* hashes are no secret: whoever makes many flows meet in one slot gets no more */
     HUGE_PAGE = 2 << 20,
     PAGE = 4096,
 };
@@ -204,8 +205,10 @@ struct flow *flow_slot_take(struct flow_table *table, const union flow_key *key,
     struct flow *home = &table->flows[hash & table->mask], *flow = home;
     uint32_t distance = 0;
 
-    while (flow_is_live(flow))
+    while (flow_is_live(flow) && distance < REACH_MAX)
         flow = &table->flows[(hash + ++distance) & table->mask];
+    if (flow_is_live(flow))
+        return NULL;
     *flow = (struct flow){.key = *key, .used = table->now, .reach = flow->reach};
     home->reach = (uint16_t)RTE_MAX(home->reach, distance);
     private->bindings[flow_index(table, flow)] = (struct binding){0};

@@ -162,7 +162,8 @@ void flow_ask(struct flow_table *table, const struct flow_missing *missing);
 
 /* ---- table.c ---- */
 
-/* Take a slot for a flow that is not in the table, if flow_table_full() says that there is room. */
+/* Take a slot for a flow that is not in the table, if flow_table_full() says that there is room. NULL: there
+ * is none near where it belongs. */
 struct flow *flow_slot_take(struct flow_table *table, const union flow_key *key, uint32_t hash);
 bool flow_table_full(const struct flow_table *table);
 

@@ -77,6 +77,35 @@ static void test_slots_after_the_flood(void **state)
         assert_int_equal(world.table->flows[i].reach, 0);
 }
 
+/* Flows whose hashes meet in one slot, which a stranger can choose: a look-up stays short, and whatever is in
+ * the table is found. */
+static void test_slots_that_many_want(void **state)
+{
+    enum { FLOWS = 4096, WANT = 1500 };
+    unsigned bound = 0, full = 0;
+
+    (void)state;
+    flow_table_free(world.table);
+    world_table(&(struct flow_table_options){.flows = FLOWS});
+    use_to("10.0.0.5");
+    for (uint32_t i = 0; bound + full < WANT; i++) {
+        union flow_key key = key_of("10.9.9.9", "10.0.0.5", 53);
+        struct flow_missing missing;
+        struct flow *flow;
+
+        key.src = rte_cpu_to_be_32(0x0b000000 + i);
+        if ((flow_hash(&key) & world.table->mask) != 5)
+            continue;
+        if (flow_bind(world.table, &key, flow_hash(&key), &flow, &missing) == FLOW_FULL) {
+            full++;
+            continue;
+        }
+        bound++;
+        assert_ptr_equal(flow_find(world.table, &key, flow_hash(&key)), flow);
+    }
+    assert_true(bound >= 1000 && full > 0);
+}
+
 static void test_origin_and_counters(void **state)
 {
     union flow_key key = key_of("10.9.9.9", "10.0.0.5", 53),
@@ -350,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_slots_against_a_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slots_after_the_flood, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_slots_that_many_want, setup, teardown),
         cmocka_unit_test_setup_teardown(test_origin_and_counters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counts_outlive_flows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
