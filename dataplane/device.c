@@ -122,6 +122,11 @@ static int check_devargs(struct device_job *job, char *name, size_t size)
                       "the device %s is in use by another port; give each port a device of its "
                       "own, by another number at the end of its name",
                       name);
+    if (job->interface[0] == '\0' && strncmp(name, "net_af_", 7) == 0)
+        return failed(job, EINVAL,
+                      "'%s' does not say which interface of the kernel it is to use; "
+                      "%s,iface=eth1 would",
+                      job->devargs, name);
     if (job->interface[0] != '\0' && if_nametoindex(job->interface) == 0)
         return failed(job, ENODEV,
                       "there is no interface '%s' here; the port opens when it appears",
