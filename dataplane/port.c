@@ -255,6 +255,7 @@ static void open_done(struct device_job *job)
         port->state = PORT_DRAINING;
     } else {
         port->retry_ms = RETRY_FIRST_MS;
+        worker_wake(port->ports->workers->worker[port->worker]); /* no frame of this port can yet */
     }
 }
 
