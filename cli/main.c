@@ -128,7 +128,7 @@ struct line {
 static int take_seconds(const struct flag *flag, const char *text, unsigned *ms)
 {
     char *end;
-    double seconds = strtod(text, &end);
+    double seconds = strtod(text, &end); /* NOLINT: read_flag() refuses a flag without its value */
 
     if (*text < '0' || *text > '9' || *end != '\0' || !(seconds >= 0.001 && seconds <= 1e6))
         return usage("%s: \"%s\" is not a time; seconds, like 0.5 or 30, would be", flag->name,

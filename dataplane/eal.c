@@ -72,6 +72,8 @@ static int choose_cpus(const struct options *options, unsigned *cpus, unsigned *
          options->cpu_count == 0 && cpu < CPU_SETSIZE && *count < OPTIONS_CPUS_MAX; cpu++)
         if (CPU_ISSET(cpu, &allowed))
             cpus[(*count)++] = cpu;
+    if (*count == 0)
+        return failed(why, why_size, EINVAL, "there is no CPU that this process may use");
     return 0;
 }
 
@@ -313,7 +315,7 @@ static int failed_to_start(const struct eal *eal, int error, char *why, size_t w
 
 int eal_start(const struct options *options, struct eal *eal, char *why, size_t why_size)
 {
-    unsigned cpus[OPTIONS_CPUS_MAX], count = 0, memory;
+    unsigned cpus[OPTIONS_CPUS_MAX] = {0}, count = 0, memory;
     char lcores[WORKERS_MAX * 12];
     int error = choose_cpus(options, cpus, &count, why, why_size);
 

@@ -47,8 +47,9 @@ static bool may(const struct ns_entry *entry, const struct ns_identity *who, uns
 
 static int denied(struct ns_reason *reason, const char *path, unsigned right)
 {
-    return ns_reason_set(reason, EACCES, path, "not permitted: you have no right to %s here",
-                         right == NS_PERM_READ ? "read" : "write");
+    ns_reason_set(reason, EACCES, path, "not permitted: you have no right to %s here",
+                  right == NS_PERM_READ ? "read" : "write");
+    return -EACCES;
 }
 
 /* A name that is absent is reported as such only to who has the right asked for on the nearest existing
@@ -58,7 +59,8 @@ static int absent(struct ns_reason *reason, const struct ns_entry *nearest, cons
 {
     if (!may(nearest, who, right))
         return denied(reason, path, right);
-    return ns_reason_set(reason, ENOENT, path, "no such name");
+    ns_reason_set(reason, ENOENT, path, "no such name");
+    return -ENOENT;
 }
 
 /* ---- changes ---- */
