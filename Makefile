@@ -152,11 +152,11 @@ RUN_TESTS := KEDGE_BUILD=$(B) KEDGE_CC='$(subst ','\'',$(CC) $(CPPFLAGS) $(FLAGS
 
 deps: ## install the Debian packages that are missing (conf/packages)
 	@:
-test: all tests ## every test but the long ones; ends with 'N passed, N failed'
+test: all tests $(B)/bench/generator.so ## every test but the long ones; ends with 'N passed, N failed'
 	$(Q)$(RUN_TESTS) headers includes $(UNITS) $(REPLAYS) e2e
 unit: tests ## the unit tests and replayed fuzz corpora only
 	$(Q)$(RUN_TESTS) $(UNITS) $(REPLAYS)
-e2e: all ## the end-to-end tests only
+e2e: all $(B)/bench/generator.so ## the end-to-end tests only
 	$(Q)$(RUN_TESTS) e2e
 test-asan: ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory SANITIZE=address,undefined unit
