@@ -62,7 +62,7 @@ _kedgectl() {
     before=("${before[@]:1}")
     local whole=${line##* }
     case ${#before[@]}:${before[0]}:$whole in
-    *:--*) candidates="--json --socket --applied --timeout --dependents --learned --help --version" ;;
+    *:--*) candidates="--json --socket --applied --timeout --interval --once --dependents --learned --help --version" ;;
     0:*) candidates="port bridge iface fdb neigh route flow name stats top watch wait save check" ;;
     1:name:*) candidates="add set del show read list perms" ;;
     1:flow:*) candidates="add set del show why" ;;

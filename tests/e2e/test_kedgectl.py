@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from conftest import KEDGECTL, KEDGED, SLOW
+from conftest import KEDGECTL, KEDGED, ROOT, SLOW
 from netns import execute, wait_until
 
 # Ports that receive nothing.
@@ -454,3 +455,43 @@ def test_one_shot_commands_take_below_5_ms(daemon):
     for words in ("route show", "neigh show br0 10.0.0.5", "neigh set br0 10.0.0.5 mac 02:00:00:00:00:05"):
         times = sorted(once(words) for _ in range(21))
         assert times[10] < 0.005 * SLOW, (words, times)
+
+
+# ---- documents ----
+
+def commands_of(page):
+    """Configuration lines in the code of a page; those that take things away again are left out."""
+    for text in page.read_text().splitlines():
+        words = text.split()
+        if text.startswith("    ") and len(words) > 2 and words[1] in ("add", "set"):
+            yield text.strip()
+
+
+def test_documented_lines_are_right(tmp_path):
+    """Each block of the page on its own: they are examples, not one configuration."""
+    page = ROOT / "docs/configuration.md"
+    sections = page.read_text().split("\n## ")
+    for number, section in enumerate(sections):
+        file, config = tmp_path / f"{number}.md", tmp_path / f"{number}.conf"
+        file.write_text(section)
+        lines = list(commands_of(file))
+        config.write_text("\n".join(lines) + "\n")
+        result = run("check", config, timeout=20 * SLOW)
+        assert result.returncode == 0, result.stdout + result.stderr
+    assert sum(1 for _ in commands_of(page)) > 25
+
+
+@pytest.mark.parametrize("program", [KEDGED, KEDGECTL])
+def test_manual_pages_name_all_options(program):
+    manual = (ROOT / f"docs/man/{program.name}.8").read_text().replace("\\-", "-")
+    options = set(re.findall(r"--([a-z-]+)", execute([program, "--help"]).stdout))
+    for option in options:
+        assert f"Fl -{option}" in manual, option
+    assert len(options) > 5
+
+
+def test_manual_page_names_all_commands():
+    manual = (ROOT / "docs/man/kedgectl.8").read_text()
+    for noun in ("port", "bridge", "iface", "fdb", "neigh", "route", "flow", "name"):
+        for verb in re.findall(rf"^  {noun} ([a-z]+)", run(noun, "--help").stdout, re.MULTILINE):
+            assert f"Cm {noun} {verb}" in manual, (noun, verb)
