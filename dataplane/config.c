@@ -127,6 +127,14 @@ static bool is_mistaken(const struct config_reader *reader, unsigned line)
 
 /* ---- lines ---- */
 
+/* A refusal by the store or a module, with the name that it is about. */
+static void add_refusal(struct config_reader *reader, unsigned line, int error,
+                        const struct ns_reason *reason)
+{
+    add_mistake(reader, line, error, "%s%s%s", reason->path, reason->path[0] != '\0' ? ": " : "",
+                reason->text[0] != '\0' ? reason->text : strerror(-error));
+}
+
 static int apply(struct ns_txn *txn, const struct command_op *op)
 {
     switch (op->kind) {
@@ -145,10 +153,7 @@ static void apply_command(struct config_reader *reader, const struct command *co
         int error = apply(reader->txn, &command->ops[i]);
 
         if (error < 0) {
-            const struct ns_reason *reason = ns_txn_reason(reader->txn);
-
-            add_mistake(reader, reader->line, error, "%s",
-                        reason->text[0] != '\0' ? reason->text : strerror(-error));
+            add_refusal(reader, reader->line, error, ns_txn_reason(reader->txn));
             return;
         }
         remember_name(reader, command->ops[i].path);
@@ -199,7 +204,7 @@ static void take_refusal(const struct ns_reason *reason, void *arg)
 {
     struct config_reader *reader = arg;
 
-    add_mistake(reader, line_of(reader, reason->path), EINVAL, "%s", reason->text);
+    add_refusal(reader, line_of(reader, reason->path), -EINVAL, reason);
 }
 
 static void judge(struct config_reader *reader)
@@ -217,8 +222,7 @@ static void commit(struct config_reader *reader)
     int error = ns_txn_commit(reader->txn, &version, &reason);
 
     if (error < 0)
-        add_mistake(reader, line_of(reader, reason.path), error, "%s",
-                    reason.text[0] != '\0' ? reason.text : strerror(-error));
+        add_refusal(reader, line_of(reader, reason.path), error, &reason);
 }
 
 /* Read the file into a transaction, and end that. */

@@ -116,6 +116,7 @@ static void every_mistake_with_its_line(void **state)
     for (unsigned i = 0; i < told; i++)
         assert_int_equal(told_lines[i], i + 2);
     assert_non_null(strstr(told_texts[0], "10.0.0.5"));
+    assert_non_null(strstr(told_texts[2], "/port/p1/mtu: "));
     assert_false(exists("/port/p0"));
 }
 
