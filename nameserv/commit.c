@@ -209,7 +209,8 @@ static void commit_publish(struct ns_commit *commit)
 {
     struct ns_store *store = commit->store;
 
-    ns_build_seal(commit->build, commit->version->number);
+    commit->number = commit->version->number;
+    ns_build_seal(commit->build, commit->number);
     store->counters.published_clock = ns_clock();
     ns_rcu_publish(store->version, commit->version);
     ns_anchors_publish(commit);
@@ -263,6 +264,8 @@ static int make_room(struct ns_txn *txn)
         ns_txn_expire_oldest(store);
     if (is_room(store))
         return 0;
+    if (store->oldest == txn && txn->base_number < store->version->number)
+        return ns_reason_set(&txn->reason, EAGAIN, "", "the transaction was open for too long; do it again");
     return ns_reason_set(&txn->reason, ENOMEM, "",
                          "%zu bytes of old versions wait for a reader that does not go on; try again later",
                          store->reclaim.waiting_bytes);
@@ -332,9 +335,10 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
     commit.build = build;
     commit.before = store->version;
     ns_txn_unpin(txn); /* `before` lives until the control core's next quiescent state */
+    commit.number = store->version->number;
     rc = run(&commit, txn);
     if (rc == 0 && version != NULL)
-        *version = store->version->number;
+        *version = commit.number;
     free(commit.changes);
     free(commit.touched);
     arena_free(&commit.paths);

@@ -123,7 +123,7 @@ struct ns_subscriber *ns_store_subscriber(struct ns_store *store, unsigned lcore
 
 /* ---- housekeeping ---- */
 
-enum { BLOCKS_PER_ROUND = 2048, ANCHORS_PER_ROUND = 8 };
+enum { BLOCKS_PER_ROUND = 2048, ANCHORS_PER_ROUND = 8, ANCHORS_PER_ROUND_SHORT = 512 };
 
 static bool something_waits(const struct ns_store *store)
 {
@@ -133,6 +133,13 @@ static bool something_waits(const struct ns_store *store)
            store->anchors.dying > 0;
 }
 
+/* How many anchors are looked at in a round: more when there will soon be no room for new ones (a scan of
+ * addresses has asked for them, and left). */
+static unsigned anchors_to_sweep(const struct ns_anchors *anchors)
+{
+    return anchors->requested > anchors->requested_max / 2 ? ANCHORS_PER_ROUND_SHORT : ANCHORS_PER_ROUND;
+}
+
 /* One grace period serves all that was replaced since the last was asked for; the next is asked for
  * when that is over. */
 bool ns_store_housekeep(struct ns_store *store)
@@ -140,7 +147,7 @@ bool ns_store_housekeep(struct ns_store *store)
     struct ns_reclaim *reclaim = &store->reclaim;
     bool more = ns_reclaim_run(store, BLOCKS_PER_ROUND);
 
-    more |= ns_anchors_sweep(store, ANCHORS_PER_ROUND);
+    more |= ns_anchors_sweep(store, anchors_to_sweep(&store->anchors));
     if (something_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1))
         ns_reclaim_ask(reclaim);
     return more;

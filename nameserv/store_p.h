@@ -185,7 +185,8 @@ struct ns_commit {
     struct ns_reason *reason;
     void (*judge)(const struct ns_reason *reason, void *arg);
     void *judge_arg;
-    int error; /* of the first refusal */
+    int error;       /* of the first refusal */
+    uint64_t number; /* of the newest version when it is over; hooks may have made newer ones */
 };
 
 int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reason,

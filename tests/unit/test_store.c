@@ -500,6 +500,7 @@ static void test_mounts(void **state)
     static struct test_mount one, two;
     struct ns_reason reason;
     struct ns_txn *txn;
+    uint64_t before, version;
     int refusals = 0;
 
     (void)state;
@@ -529,7 +530,11 @@ static void test_mounts(void **state)
     assert_null(get("/one/x"));
 
     two.refuse_in_prepare = false;
-    put("/one/x", "good");
+    before = ns_store_version(store)->number;
+    txn = begin();
+    assert_int_equal(write_text(txn, "/one/x", "good"), 0);
+    assert_int_equal(ns_txn_commit(txn, &version, NULL), 0);
+    assert_int_equal(version, before + 1); /* its own, not that of the commit made by a hook */
     assert_int_equal(one.publishes, 2); /* its own, and the one that the hook made */
     assert_string_equal(get("/one/by-after"), "x");
 
