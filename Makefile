@@ -208,7 +208,9 @@ install: all ## daemon, kedgectl, man pages, completion, systemd unit; DESTDIR, 
 	install -D -m 755 $(B)/kedged $(DESTINATION)/sbin/kedged
 	install -D -m 755 $(B)/kedgectl $(DESTINATION)/bin/kedgectl
 	install -d $(DESTINATION)/share/man/man8 $(DESTINATION)/lib/systemd/system
-	install -m 644 $(wildcard docs/man/*.8) $(DESTINATION)/share/man/man8
+	for page in $(notdir $(wildcard docs/man/*.8)); do \
+		sed 's|/etc/kedge|$(SYSCONFDIR)/kedge|g' docs/man/$$page > $(DESTINATION)/share/man/man8/$$page || exit 1; \
+	done
 	install -D -m 644 conf/kedgectl.bash $(DESTINATION)/share/bash-completion/completions/kedgectl
 	install -D -m 644 conf/example.conf $(DESTDIR)$(SYSCONFDIR)/kedge/example.conf
 	$(SUBSTITUTE) conf/kedged.service > $(DESTINATION)/lib/systemd/system/kedged.service
