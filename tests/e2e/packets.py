@@ -156,7 +156,11 @@ class Wire:
         """The next frame, None if there is none for a while."""
         try:
             return self.socket.recv(65536)
-        except (TimeoutError, BlockingIOError):
+        except TimeoutError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:  # told once, when the link goes down
+                raise
             return None
 
     def frames(self):
