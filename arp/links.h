@@ -41,7 +41,7 @@
 enum {
     LINK_NAME_MAX = 32,      /* bytes of a port's, bridge's or interface's name with its NUL */
     LINK_PORTS_MAX = 32,     /* RTE_MAX_ETHPORTS of Debian's DPDK */
-    LINK_DEVARGS_MAX = 512, /* bytes of a device's arguments with their NUL */
+    LINK_DEVARGS_MAX = 512,  /* bytes of a device's arguments with their NUL */
     LINK_ADDRESSES_MAX = 16, /* an interface */
     LINK_NO_ID = 0xffff,
 };

@@ -51,7 +51,8 @@ static int judge_devargs(struct judge *judge)
             judge, EINVAL,
             "a port needs its device's arguments, such as net_af_packet0,iface=eth0");
     if (judge->size >= LINK_DEVARGS_MAX)
-        return judge_refuse(judge, E2BIG, "device arguments have at most %d bytes", LINK_DEVARGS_MAX - 1);
+        return judge_refuse(judge, E2BIG, "device arguments have at most %d bytes",
+                            LINK_DEVARGS_MAX - 1);
     for (size_t i = 0; i < judge->size; i++)
         if (judge->value[i] <= ' ' || judge->value[i] > '~')
             return judge_refuse(

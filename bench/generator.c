@@ -47,7 +47,8 @@ static struct generator_shared *map_shared(void)
 {
     const char *path = getenv("KEDGE_GENERATOR");
     int fd = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
-    void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = fd < 0 ? MAP_FAILED
+                       : mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     if (fd >= 0)
         close(fd);
@@ -77,7 +78,8 @@ static struct source *source_new(void)
     };
     source->header.udp = (struct rte_udp_hdr){
         .dst_port = rte_cpu_to_be_16(53),
-        .dgram_len = rte_cpu_to_be_16(FRAME_SIZE - sizeof(struct rte_ether_hdr) - sizeof(struct rte_ipv4_hdr)),
+        .dgram_len = rte_cpu_to_be_16(FRAME_SIZE - sizeof(struct rte_ether_hdr) -
+                                      sizeof(struct rte_ipv4_hdr)),
     };
     source->base_sum = (uint16_t)~rte_ipv4_cksum(&source->header.ip);
     return source;
@@ -108,10 +110,12 @@ static inline uint32_t next_flow(struct source *source)
     return source->at;
 }
 
-static inline void fill(struct source *source, struct rte_mbuf *packet, uint32_t flow, bool like_a_nic)
+static inline void fill(struct source *source, struct rte_mbuf *packet, uint32_t flow,
+                        bool like_a_nic)
 {
     uint32_t address = RTE_IPV4(10, 1, 0, 0) | (flow & 0xffff);
-    uint32_t sum = source->base_sum + rte_cpu_to_be_16(address >> 16) + rte_cpu_to_be_16(address & 0xffff);
+    uint32_t sum =
+        source->base_sum + rte_cpu_to_be_16(address >> 16) + rte_cpu_to_be_16(address & 0xffff);
 
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
@@ -127,8 +131,8 @@ static inline void fill(struct source *source, struct rte_mbuf *packet, uint32_t
     }
 }
 
-static uint16_t receive(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count, uint16_t max,
-                        void *arg)
+static uint16_t receive(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count,
+                        uint16_t max, void *arg)
 {
     struct source *source = arg;
     uint32_t flows = __atomic_load_n(&shared->flows, __ATOMIC_RELAXED);
@@ -150,7 +154,8 @@ static uint16_t receive(uint16_t port, uint16_t queue, struct rte_mbuf **packets
     return count;
 }
 
-static uint16_t transmit(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count, void *arg)
+static uint16_t transmit(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count,
+                         void *arg)
 {
     uint64_t now = rte_rdtsc();
 
@@ -178,8 +183,9 @@ static uint16_t transmit(uint16_t port, uint16_t queue, struct rte_mbuf **packet
 /* Interposed: net_null says that it tells no packet types, but with this plugin it does, as a NIC would. */
 int rte_eth_dev_get_supported_ptypes(uint16_t port, uint32_t mask, uint32_t *types, int count)
 {
-    static const uint32_t all[] = {RTE_PTYPE_L2_ETHER, RTE_PTYPE_L3_IPV4, RTE_PTYPE_L3_IPV4_EXT, RTE_PTYPE_L3_IPV6,
-                                   RTE_PTYPE_L3_IPV6_EXT, RTE_PTYPE_L4_TCP, RTE_PTYPE_L4_UDP};
+    static const uint32_t all[] = {RTE_PTYPE_L2_ETHER, RTE_PTYPE_L3_IPV4,     RTE_PTYPE_L3_IPV4_EXT,
+                                   RTE_PTYPE_L3_IPV6,  RTE_PTYPE_L3_IPV6_EXT, RTE_PTYPE_L4_TCP,
+                                   RTE_PTYPE_L4_UDP};
     int found = 0;
 
     (void)port;
@@ -204,7 +210,8 @@ int rte_eth_dev_start(uint16_t port)
     if (next == NULL)
         next = (int (*)(uint16_t))dlsym(RTLD_NEXT, "rte_eth_dev_start");
     rc = next(port);
-    if (rc != 0 || rte_eth_dev_info_get(port, &info) != 0 || strcmp(info.driver_name, "net_null") != 0)
+    if (rc != 0 || rte_eth_dev_info_get(port, &info) != 0 ||
+        strcmp(info.driver_name, "net_null") != 0)
         return rc;
     if (shared == NULL)
         shared = map_shared();

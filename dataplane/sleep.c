@@ -93,7 +93,8 @@ static bool something_came(const struct worker *worker)
 {
     const struct workers *workers = worker->workers;
 
-    if (is_notified(worker->subscriber) || atomic_load(&worker->stop) || ring_count(worker->orders) > 0)
+    if (is_notified(worker->subscriber) || atomic_load(&worker->stop) ||
+        ring_count(worker->orders) > 0)
         return true;
     for (unsigned from = 0; from < workers->count; from++) {
         if (workers->between[from][worker->index] &&

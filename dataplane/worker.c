@@ -54,7 +54,8 @@ static void links_load(struct worker *worker)
         worker->links_version = links->version;
         view_update(worker);
     }
-    if (unlikely(version->number != atomic_load_explicit(&worker->subscriber->seen, memory_order_relaxed)))
+    if (unlikely(version->number !=
+                 atomic_load_explicit(&worker->subscriber->seen, memory_order_relaxed)))
         atomic_store_explicit(&worker->subscriber->seen, version->number, memory_order_release);
 }
 

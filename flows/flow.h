@@ -33,7 +33,8 @@ enum { FLOW_SCOPE_LOCAL = 0x8000 };
 union flow_key {
     struct {
         rte_be32_t src, dst;
-        rte_be16_t sport, dport; /* 0 for protocols without ports; for ICMP, the identifier in sport */
+        rte_be16_t sport,
+            dport; /* 0 for protocols without ports; for ICMP, the identifier in sport */
         uint16_t scope;
         uint8_t proto;
         uint8_t kind; /* FLOW_ROUTED */
@@ -51,16 +52,16 @@ union flow_key {
 static_assert(sizeof(union flow_key) == 16, "a flow's key is two words");
 
 enum adjacency_kind {
-    ADJACENCY_FORWARD,     /* header, port */
-    ADJACENCY_FLOOD,       /* header; to all ports of the bridge that are up: the station is not known */
-    ADJACENCY_BRIDGED,     /* port; the frame goes unchanged */
+    ADJACENCY_FORWARD, /* header, port */
+    ADJACENCY_FLOOD, /* header; to all ports of the bridge that are up: the station is not known */
+    ADJACENCY_BRIDGED,      /* port; the frame goes unchanged */
     ADJACENCY_BRIDGE_FLOOD, /* the frame goes unchanged to all other ports of the bridge */
-    ADJACENCY_HOLD,        /* not resolved yet: hold the packet, ask for resolution */
-    ADJACENCY_UNREACHABLE, /* drop, answer with ICMP host unreachable */
-    ADJACENCY_NO_ROUTE,    /* drop, answer with ICMP network unreachable; also `reject` */
-    ADJACENCY_BLACKHOLE,   /* drop silently */
-    ADJACENCY_DENIED,      /* dropped by a flow definition */
-    ADJACENCY_LOCAL,       /* to the stack itself */
+    ADJACENCY_HOLD,         /* not resolved yet: hold the packet, ask for resolution */
+    ADJACENCY_UNREACHABLE,  /* drop, answer with ICMP host unreachable */
+    ADJACENCY_NO_ROUTE,     /* drop, answer with ICMP network unreachable; also `reject` */
+    ADJACENCY_BLACKHOLE,    /* drop silently */
+    ADJACENCY_DENIED,       /* dropped by a flow definition */
+    ADJACENCY_LOCAL,        /* to the stack itself */
     ADJACENCY_KINDS,
 };
 const char *adjacency_kind_name(enum adjacency_kind kind);
@@ -76,7 +77,7 @@ struct adjacency {
     uint16_t bridge;     /* id; FLOOD kinds */
     uint16_t iface;      /* id of the interface it goes out by; 0 if none */
     rte_be32_t next_hop;
-    uint8_t header[16];  /* Ethernet: destination, source, type */
+    uint8_t header[16];            /* Ethernet: destination, source, type */
     struct rte_ether_addr station; /* BRIDGED kinds: whose station this is */
 };
 static_assert(sizeof(struct adjacency) <= NS_CACHE_LINE, "an adjacency is read in one cache line");

@@ -16,7 +16,8 @@ enum {
     DEFAULT_SLICE = 64,
     DEFAULT_BUDGET = 8,
     FLOWS_MAX = 1 << 26,
-    REACH_MAX = 1024, /* hashes are no secret: whoever makes many flows meet in one slot gets no more */
+    REACH_MAX =
+        1024, /* hashes are no secret: whoever makes many flows meet in one slot gets no more */
     HUGE_PAGE = 2 << 20,
     PAGE = 4096,
 };

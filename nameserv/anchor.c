@@ -268,7 +268,8 @@ void ns_compile_depend(struct ns_compile *compile, const char *path)
         return;
     }
     assert(source->ops == NULL || source->ops->rank < compile->anchor->ops->rank);
-    *edge = (struct ns_source){.source = source, .derived = compile->anchor, .next_source = compile->sources};
+    *edge = (struct ns_source){
+        .source = source, .derived = compile->anchor, .next_source = compile->sources};
     compile->sources = edge;
 }
 
@@ -405,7 +406,8 @@ void ns_anchor_unpin(struct ns_anchor *anchor)
 void ns_anchor_dependents(struct ns_anchor *anchor, struct ns_dependents *out,
                           void (*fn)(struct ns_anchor *derived, void *arg), void *arg)
 {
-    *out = (struct ns_dependents){.lcores = atomic_load_explicit(&anchor->mask, memory_order_relaxed)};
+    *out =
+        (struct ns_dependents){.lcores = atomic_load_explicit(&anchor->mask, memory_order_relaxed)};
     for (struct ns_source *edge = anchor->dependents; edge != NULL; edge = edge->next_dependent) {
         out->anchors++;
         if (fn != NULL)
@@ -415,7 +417,8 @@ void ns_anchor_dependents(struct ns_anchor *anchor, struct ns_dependents *out,
         out->watches++;
 }
 
-void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *source, void *arg), void *arg)
+void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *source, void *arg),
+                       void *arg)
 {
     for (struct ns_source *edge = anchor->sources; edge != NULL; edge = edge->next_source)
         fn(edge->source, arg);

@@ -123,7 +123,8 @@ struct ns_anchor {
  * 0, -ENOMEM, -ENOSPC (too many), or what compile answered. init, if not NULL, is called with arg on a
  * new one before it is compiled and linked. */
 int ns_anchor_get(struct ns_store *store, const char *path, const struct ns_anchor_ops *ops,
-                  void (*init)(struct ns_anchor *anchor, void *arg), void *arg, struct ns_anchor **anchor);
+                  void (*init)(struct ns_anchor *anchor, void *arg), void *arg,
+                  struct ns_anchor **anchor);
 
 /* The same without making one; NULL if there is none. */
 struct ns_anchor *ns_anchor_find(struct ns_store *store, const char *path);
@@ -145,7 +146,8 @@ void ns_anchor_dependents(struct ns_anchor *anchor, struct ns_dependents *out,
                           void (*fn)(struct ns_anchor *derived, void *arg), void *arg);
 
 /* Call fn for each name that the anchor's record was derived from. */
-void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *source, void *arg), void *arg);
+void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *source, void *arg),
+                       void *arg);
 
 /* ---- in compile ---- */
 
@@ -171,15 +173,19 @@ void ns_compile_record(struct ns_compile *compile, void *record);
 struct ns_subscriber {
     /* written by the control core */
     _Alignas(NS_CACHE_LINE) struct ns_notice *_Atomic head;
-    _Atomic uint64_t notified; /* newest commit for which notices were linked; stored after linking, so
+    _Atomic uint64_t
+        notified; /* newest commit for which notices were linked; stored after linking, so
                                   that who reads it and then takes the notices has taken them all */
     _Atomic uint64_t notices, coalesced;
     /* written by the lcore */
-    _Alignas(NS_CACHE_LINE) _Atomic uint64_t applied; /* all notices up to this commit are dealt with */
-    _Atomic uint64_t seen;     /* number of the version that it uses, when nothing of older ones is in use */
+    _Alignas(
+        NS_CACHE_LINE) _Atomic uint64_t applied; /* all notices up to this commit are dealt with */
+    _Atomic uint64_t
+        seen; /* number of the version that it uses, when nothing of older ones is in use */
     _Atomic uint32_t sleeping; /* offline; drains before it touches a packet */
     /* control core */
-    _Alignas(NS_CACHE_LINE) void (*wake)(void *arg); /* called when a notice was linked and the lcore
+    _Alignas(NS_CACHE_LINE) void (*wake)(
+        void *arg); /* called when a notice was linked and the lcore
                                                         sleeps; may be NULL */
     void *wake_arg;
 };

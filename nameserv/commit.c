@@ -121,7 +121,8 @@ static int run_checks(struct ns_commit *commit)
 
     for (size_t i = 0; i < commit->change_count; i++) {
         struct ns_mount *mount = commit->changes[i].mount;
-        int rc = mount->ops->check == NULL ? 0 : mount->ops->check(mount, commit, &commit->changes[i]);
+        int rc =
+            mount->ops->check == NULL ? 0 : mount->ops->check(mount, commit, &commit->changes[i]);
 
         if (rc != 0 && commit->judge == NULL)
             return rc;
@@ -155,7 +156,8 @@ static void run_hook(struct ns_commit *commit, size_t hook_offset, bool only_pre
         void (*hook)(struct ns_mount *, struct ns_commit *);
 
         memcpy(&hook, (const char *)mount->ops + hook_offset, sizeof(hook));
-        if (hook != NULL && (only_prepared ? commit->parts[i].prepared : commit->parts[i].concerned))
+        if (hook != NULL &&
+            (only_prepared ? commit->parts[i].prepared : commit->parts[i].concerned))
             hook(mount, commit);
     }
 }
@@ -265,10 +267,12 @@ static int make_room(struct ns_txn *txn)
     if (is_room(store))
         return 0;
     if (store->oldest == txn && txn->base_number < store->version->number)
-        return ns_reason_set(&txn->reason, EAGAIN, "", "the transaction was open for too long; do it again");
-    return ns_reason_set(&txn->reason, ENOMEM, "",
-                         "%zu bytes of old versions wait for a reader that does not go on; try again later",
-                         store->reclaim.waiting_bytes);
+        return ns_reason_set(&txn->reason, EAGAIN, "",
+                             "the transaction was open for too long; do it again");
+    return ns_reason_set(
+        &txn->reason, ENOMEM, "",
+        "%zu bytes of old versions wait for a reader that does not go on; try again later",
+        store->reclaim.waiting_bytes);
 }
 
 /* ---- all of it ---- */
@@ -286,7 +290,8 @@ static int run(struct ns_commit *commit, struct ns_txn *txn)
     store->committing = false;
     if (rc != 0 && rc != -ENOMEM)
         store->counters.refusals++;
-    if (rc != 0 || commit->judge != NULL || (commit->change_count == 0 && commit->touched_count == 0)) {
+    if (rc != 0 || commit->judge != NULL ||
+        (commit->change_count == 0 && commit->touched_count == 0)) {
         commit_abandon(commit);
         return rc;
     }
@@ -309,7 +314,10 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
 {
     struct ns_store *store = txn->store;
     struct ns_build merged, *build = &txn->build;
-    struct ns_commit commit = {.store = store, .who = txn->who, .reason = reason, .judge = judge_fn,
+    struct ns_commit commit = {.store = store,
+                               .who = txn->who,
+                               .reason = reason,
+                               .judge = judge_fn,
                                .judge_arg = judge_arg};
     int rc;
 
@@ -320,7 +328,9 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
     if (version != NULL)
         *version = txn->base_number;
     if (txn->expired)
-        return finish(txn, ns_reason_set(&txn->reason, EAGAIN, "", "the transaction was open for too long"), reason);
+        return finish(
+            txn, ns_reason_set(&txn->reason, EAGAIN, "", "the transaction was open for too long"),
+            reason);
     rc = txn->op_count == 0 ? 1 : make_room(txn);
     if (rc != 0) {
         ns_build_abandon(&txn->build);
@@ -350,7 +360,8 @@ int ns_txn_commit(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
     return ns_commit_run(txn, version, reason, NULL, NULL);
 }
 
-int ns_txn_judge(struct ns_txn *txn, void (*fn)(const struct ns_reason *reason, void *arg), void *arg)
+int ns_txn_judge(struct ns_txn *txn, void (*fn)(const struct ns_reason *reason, void *arg),
+                 void *arg)
 {
     return ns_commit_run(txn, NULL, NULL, fn, arg);
 }

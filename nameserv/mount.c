@@ -76,7 +76,8 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
 
 static bool is_legal(unsigned char byte, const char *more)
 {
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= '0' && byte <= '9') ||
            (byte != 0 && (strchr("-_@/", byte) != NULL || strchr(more, byte) != NULL));
 }
 
@@ -85,8 +86,9 @@ static int bad_shape(const char *path, size_t size, struct ns_reason *reason)
     if (size == 0 || path[0] != '/')
         return ns_reason_set(reason, EINVAL, "", "a path starts with '/'");
     if (size > NS_PATH_MAX)
-        return ns_reason_set(reason, EINVAL, "", "a path of %zu bytes is too long; at most %d are allowed",
-                             size, NS_PATH_MAX);
+        return ns_reason_set(reason, EINVAL, "",
+                             "a path of %zu bytes is too long; at most %d are allowed", size,
+                             NS_PATH_MAX);
     if (size > 1 && path[size - 1] == '/')
         return ns_reason_set(reason, EINVAL, "", "a path does not end in '/'");
     for (size_t i = 1; i < size; i++)
@@ -95,7 +97,8 @@ static int bad_shape(const char *path, size_t size, struct ns_reason *reason)
     return 0;
 }
 
-int ns_store_path_check(struct ns_store *store, const char *path, size_t size, struct ns_reason *reason)
+int ns_store_path_check(struct ns_store *store, const char *path, size_t size,
+                        struct ns_reason *reason)
 {
     const struct ns_mount *mount;
     const char *more;
@@ -107,10 +110,11 @@ int ns_store_path_check(struct ns_store *store, const char *path, size_t size, s
     more = mount->ops->chars == NULL ? plain_chars : mount->ops->chars;
     for (size_t i = 0; i < size; i++)
         if (!is_legal((unsigned char)path[i], more))
-            return ns_reason_set(reason, EINVAL, "",
-                                 "byte 0x%02x at %zu is not allowed in a path below %s; letters, digits and "
-                                 "\"-_@%s\" are",
-                                 (unsigned char)path[i], i, mount->path, more);
+            return ns_reason_set(
+                reason, EINVAL, "",
+                "byte 0x%02x at %zu is not allowed in a path below %s; letters, digits and "
+                "\"-_@%s\" are",
+                (unsigned char)path[i], i, mount->path, more);
     return 0;
 }
 
@@ -131,7 +135,8 @@ bool ns_commit_by_stack(const struct ns_commit *commit)
     return commit->who->stack;
 }
 
-const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mount *mount, size_t *count)
+const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mount *mount,
+                                          size_t *count)
 {
     const struct ns_commit_part *part = &commit->parts[mount->index];
 

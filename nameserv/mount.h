@@ -92,7 +92,8 @@ const struct ns_version *ns_commit_before(const struct ns_commit *commit);
 bool ns_commit_by_stack(const struct ns_commit *commit);
 
 /* All changes of this mount, in order of their paths (parents first). */
-const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mount *mount, size_t *count);
+const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mount *mount,
+                                          size_t *count);
 
 /* Refuse the commit: the name that is wrong, what is wrong with it and what would be right. Returns
  * -error, for the hook to return. check may go on and refuse further names of its own accord; only

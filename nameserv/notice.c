@@ -35,7 +35,8 @@ static void enqueue(struct ns_commit *commit, struct ns_anchor *anchor)
 
 static void enqueue_dependents(struct ns_commit *commit, const struct ns_anchor *anchor)
 {
-    for (const struct ns_source *edge = anchor->dependents; edge != NULL; edge = edge->next_dependent)
+    for (const struct ns_source *edge = anchor->dependents; edge != NULL;
+         edge = edge->next_dependent)
         enqueue(commit, edge->derived);
 }
 
@@ -116,7 +117,8 @@ int ns_anchors_compile(struct ns_commit *commit)
 void ns_anchors_abandon(struct ns_commit *commit)
 {
     for (unsigned rank = 0; rank < sizeof(commit->work) / sizeof(commit->work[0]); rank++)
-        for (struct ns_anchor *anchor = commit->work[rank]; anchor != NULL; anchor = anchor->next_work)
+        for (struct ns_anchor *anchor = commit->work[rank]; anchor != NULL;
+             anchor = anchor->next_work)
             anchor->work = 0;
     for (struct ns_anchor *anchor = commit->published; anchor != NULL; anchor = anchor->next_work) {
         ns_source_list_free(commit->store, anchor->new_sources);
@@ -164,8 +166,8 @@ static void notice_send(struct ns_store *store, struct ns_anchor *anchor, unsign
     head = atomic_load_explicit(&subscriber->head, memory_order_relaxed);
     do
         notice->next = head;
-    while (!atomic_compare_exchange_weak_explicit(&subscriber->head, &head, notice, memory_order_release,
-                                                  memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&subscriber->head, &head, notice,
+                                                  memory_order_release, memory_order_relaxed));
     store->counters.notices++;
     atomic_fetch_add_explicit(&subscriber->notices, 1, memory_order_relaxed);
 }
@@ -175,7 +177,8 @@ static void notice_send(struct ns_store *store, struct ns_anchor *anchor, unsign
 static void wake_if_asleep(struct ns_subscriber *subscriber)
 {
     NS_FENCE();
-    if (subscriber->wake != NULL && atomic_load_explicit(&subscriber->sleeping, memory_order_relaxed) != 0)
+    if (subscriber->wake != NULL &&
+        atomic_load_explicit(&subscriber->sleeping, memory_order_relaxed) != 0)
         subscriber->wake(subscriber->wake_arg);
 }
 

@@ -132,9 +132,11 @@ static bool batch_free_some(struct ns_store *store, struct ns_batch *batch, size
         item->free_fn(item->object);
         --*budget;
     }
-    done = ns_replaced_free_some(&batch->replaced, store->pool, *budget) && batch->retired.count == 0;
+    done =
+        ns_replaced_free_some(&batch->replaced, store->pool, *budget) && batch->retired.count == 0;
     before -= batch->replaced.count;
-    *budget -= before < *budget ? before : *budget; /* a removed tree counts more blocks than it stood for */
+    *budget -= before < *budget ? before
+                                : *budget; /* a removed tree counts more blocks than it stood for */
     if (done) {
         free(batch->retired.items);
         free(batch);
@@ -158,7 +160,8 @@ bool ns_reclaim_run(struct ns_store *store, size_t budget)
     for (int i = 0; i < 2; i++) {
         struct ns_batch *batch;
 
-        while (budget > 0 && (batch = queues[i]->first) != NULL && ns_reclaim_over(reclaim, batch->ticket) &&
+        while (budget > 0 && (batch = queues[i]->first) != NULL &&
+               ns_reclaim_over(reclaim, batch->ticket) &&
                !(queues[i] == &reclaim->trees && is_pinned(store, batch))) {
             struct ns_batch *next = batch->next;
 

@@ -76,7 +76,8 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **resul
         return -ENOMEM;
     assert(options->lcores <= NS_LCORES_MAX);
     store->lcores = options->lcores;
-    store->waiting_limit = options->waiting_bytes == 0 ? WAITING_BYTES_DEFAULT : options->waiting_bytes;
+    store->waiting_limit =
+        options->waiting_bytes == 0 ? WAITING_BYTES_DEFAULT : options->waiting_bytes;
     rc = make_version(store);
     if (rc == 0)
         rc = make_subscribers(store);
@@ -89,7 +90,8 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **resul
         store_destroy(store);
         return rc;
     }
-    store->root_mount = (struct ns_mount){.ops = &plain_ops, .path = "/", .path_size = 1, .store = store};
+    store->root_mount =
+        (struct ns_mount){.ops = &plain_ops, .path = "/", .path_size = 1, .store = store};
     store->mounts[store->mount_count++] = &store->root_mount;
     ns_rcu_register();
     *result = store;
@@ -137,7 +139,8 @@ static bool something_waits(const struct ns_store *store)
  * addresses has asked for them, and left). */
 static unsigned anchors_to_sweep(const struct ns_anchors *anchors)
 {
-    return anchors->requested > anchors->requested_max / 2 ? ANCHORS_PER_ROUND_SHORT : ANCHORS_PER_ROUND;
+    return anchors->requested > anchors->requested_max / 2 ? ANCHORS_PER_ROUND_SHORT
+                                                           : ANCHORS_PER_ROUND;
 }
 
 /* One grace period serves all that was replaced since the last was asked for; the next is asked for

@@ -121,7 +121,8 @@ int ns_txn_write(struct ns_txn *txn, const char *path, const void *value, size_t
 int ns_txn_mkdir(struct ns_txn *txn, const char *path);
 int ns_txn_remove(struct ns_txn *txn, const char *path);
 int ns_txn_get_perms(struct ns_txn *txn, const char *path, const struct ns_perms **perms);
-int ns_txn_set_perms(struct ns_txn *txn, const char *path, const struct ns_perm *list, size_t count);
+int ns_txn_set_perms(struct ns_txn *txn, const char *path, const struct ns_perm *list,
+                     size_t count);
 
 /* The stack only: count the name as changed although its value is not, so that what is derived from
  * it is compiled anew and its watches stay silent. */
@@ -139,7 +140,8 @@ void ns_txn_abort(struct ns_txn *txn);
 
 /* Judge as commit would, report every refusal to fn (not only the first), and abort. Returns the
  * first error or 0. For kedged --check. */
-int ns_txn_judge(struct ns_txn *txn, void (*fn)(const struct ns_reason *reason, void *arg), void *arg);
+int ns_txn_judge(struct ns_txn *txn, void (*fn)(const struct ns_reason *reason, void *arg),
+                 void *arg);
 
 /* One change by the stack, in a transaction of its own; format makes the value. value NULL removes.
  * The same errors; a refusal is the caller's bug or a race with a user, and is to be logged. */
@@ -165,6 +167,7 @@ void ns_watch_remove(struct ns_store *store, struct ns_watch *watch);
 
 /* 0 if path (without a NUL inside) is a legal absolute path of the part of the name space that it
  * lies in; -EINVAL otherwise, with the reason filled if not NULL. */
-int ns_store_path_check(struct ns_store *store, const char *path, size_t size, struct ns_reason *reason);
+int ns_store_path_check(struct ns_store *store, const char *path, size_t size,
+                        struct ns_reason *reason);
 
 #endif

@@ -51,12 +51,13 @@ struct ns_batch_queue {
 struct ns_reclaim {
     struct ns_batch_queue trees, objects;
     size_t waiting_bytes;
-    uint64_t ticket;             /* the next one to be asked for */
+    uint64_t ticket; /* the next one to be asked for */
     pthread_t thread;
-    _Atomic uint32_t requested;  /* futex; low half of the newest ticket asked for */
-    _Atomic uint64_t asked;      /* newest ticket asked for; written by the control core */
-    _Atomic uint64_t completed;  /* newest ticket whose grace period is over; written by the thread */
-    _Atomic uint32_t asleep;     /* the thread waits on `requested` */
+    _Atomic uint32_t requested; /* futex; low half of the newest ticket asked for */
+    _Atomic uint64_t asked;     /* newest ticket asked for; written by the control core */
+    _Atomic uint64_t
+        completed;           /* newest ticket whose grace period is over; written by the thread */
+    _Atomic uint32_t asleep; /* the thread waits on `requested` */
     _Atomic bool stop;
 };
 
@@ -81,8 +82,8 @@ struct ns_anchors {
     struct ns_anchor **buckets;
     size_t bucket_count, count, dying;
     size_t requested, requested_max; /* of those, made by ns_anchor_get() with ops */
-    struct ns_anchor *all;   /* ring of all anchors */
-    struct ns_anchor *sweep; /* where the search for unused ones goes on */
+    struct ns_anchor *all;           /* ring of all anchors */
+    struct ns_anchor *sweep;         /* where the search for unused ones goes on */
 };
 
 struct ns_store {
@@ -180,8 +181,8 @@ struct ns_commit {
     struct ns_anchor **touched;
     size_t touched_count, touched_capacity;
     struct ns_batch *tree_batch, *object_batch;
-    struct ns_anchor *work[8];    /* to be compiled, by rank */
-    struct ns_anchor *published;  /* to be published */
+    struct ns_anchor *work[8];   /* to be compiled, by rank */
+    struct ns_anchor *published; /* to be published */
     struct ns_reason *reason;
     void (*judge)(const struct ns_reason *reason, void *arg);
     void *judge_arg;
@@ -230,7 +231,8 @@ static inline uint32_t ns_path_hash_step(uint32_t hash, unsigned char byte)
 
 int ns_anchors_init(struct ns_anchors *anchors, size_t requested_max);
 void ns_anchors_fini(struct ns_store *store);
-struct ns_anchor *ns_anchor_lookup(struct ns_store *store, const char *path, size_t path_size, uint32_t hash);
+struct ns_anchor *ns_anchor_lookup(struct ns_store *store, const char *path, size_t path_size,
+                                   uint32_t hash);
 
 /* The anchors of changed and touched names, and of all that is derived from them, in order of rank, get
  * their new records (not yet published). */

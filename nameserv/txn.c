@@ -85,11 +85,12 @@ static int create_owned(struct ns_build *build, const char *path, size_t size, s
     return rc;
 }
 
-static int apply_write(struct ns_build *build, const struct ns_op *op, const struct ns_identity *who,
-                       struct ns_reason *reason)
+static int apply_write(struct ns_build *build, const struct ns_op *op,
+                       const struct ns_identity *who, struct ns_reason *reason)
 {
     size_t existing;
-    const struct ns_entry *nearest = ns_tree_nearest(build->root, op->data, op->path_size, &existing);
+    const struct ns_entry *nearest =
+        ns_tree_nearest(build->root, op->data, op->path_size, &existing);
     int rc = 0;
 
     if (!may(nearest, who, NS_PERM_WRITE))
@@ -97,12 +98,13 @@ static int apply_write(struct ns_build *build, const struct ns_op *op, const str
     if (existing < op->path_size && !who->stack && !who->privileged)
         rc = create_owned(build, op->data, op->path_size, existing, nearest, who);
     if (rc == 0)
-        rc = ns_build_write(build, op->data, op->path_size, op->data + op->path_size + 1, op->value_size, NULL);
+        rc = ns_build_write(build, op->data, op->path_size, op->data + op->path_size + 1,
+                            op->value_size, NULL);
     return rc;
 }
 
-static int apply_mkdir(struct ns_build *build, const struct ns_op *op, const struct ns_identity *who,
-                       struct ns_reason *reason)
+static int apply_mkdir(struct ns_build *build, const struct ns_op *op,
+                       const struct ns_identity *who, struct ns_reason *reason)
 {
     const struct ns_entry *entry = ns_tree_lookup(build->root, op->data, op->path_size);
 
@@ -118,11 +120,12 @@ static size_t parent_size(const char *path, size_t size)
     return size > 1 ? size - 1 : 1;
 }
 
-static int apply_remove(struct ns_build *build, const struct ns_op *op, const struct ns_identity *who,
-                        struct ns_reason *reason)
+static int apply_remove(struct ns_build *build, const struct ns_op *op,
+                        const struct ns_identity *who, struct ns_reason *reason)
 {
     size_t existing;
-    const struct ns_entry *nearest = ns_tree_nearest(build->root, op->data, op->path_size, &existing);
+    const struct ns_entry *nearest =
+        ns_tree_nearest(build->root, op->data, op->path_size, &existing);
 
     if (op->path_size == 1)
         return ns_reason_set(reason, EINVAL, "/", "the root can't be removed");
@@ -136,8 +139,8 @@ static int apply_remove(struct ns_build *build, const struct ns_op *op, const st
     return absent(reason, nearest, op->data, who, NS_PERM_WRITE);
 }
 
-static int apply_set_perms(struct ns_build *build, const struct ns_op *op, const struct ns_identity *who,
-                           struct ns_reason *reason)
+static int apply_set_perms(struct ns_build *build, const struct ns_op *op,
+                           const struct ns_identity *who, struct ns_reason *reason)
 {
     size_t existing;
     const struct ns_entry *entry = ns_tree_nearest(build->root, op->data, op->path_size, &existing);
@@ -145,14 +148,16 @@ static int apply_set_perms(struct ns_build *build, const struct ns_op *op, const
     if (existing < op->path_size)
         return absent(reason, entry, op->data, who, NS_PERM_WRITE);
     if (!is_owner(entry->perms, who))
-        return ns_reason_set(reason, EACCES, op->data, "not permitted: only the owner changes permissions");
+        return ns_reason_set(reason, EACCES, op->data,
+                             "not permitted: only the owner changes permissions");
     if (op->perms->list[0].id != entry->perms->list[0].id && !who->stack && !who->privileged)
-        return ns_reason_set(reason, EPERM, op->data, "not permitted: only root gives a name to another owner");
+        return ns_reason_set(reason, EPERM, op->data,
+                             "not permitted: only root gives a name to another owner");
     return ns_build_set_perms(build, op->data, op->path_size, op->perms);
 }
 
-static int apply_touch(struct ns_build *build, const struct ns_op *op, const struct ns_identity *who,
-                       struct ns_reason *reason)
+static int apply_touch(struct ns_build *build, const struct ns_op *op,
+                       const struct ns_identity *who, struct ns_reason *reason)
 {
     (void)build;
     (void)op;
@@ -161,8 +166,8 @@ static int apply_touch(struct ns_build *build, const struct ns_op *op, const str
     return 0; /* concerns anchors only: commit.c */
 }
 
-typedef int (*apply_fn)(struct ns_build *build, const struct ns_op *op, const struct ns_identity *who,
-                        struct ns_reason *reason);
+typedef int (*apply_fn)(struct ns_build *build, const struct ns_op *op,
+                        const struct ns_identity *who, struct ns_reason *reason);
 static const apply_fn apply[] = {
     [NS_OP_WRITE] = apply_write,         [NS_OP_MKDIR] = apply_mkdir, [NS_OP_REMOVE] = apply_remove,
     [NS_OP_SET_PERMS] = apply_set_perms, [NS_OP_TOUCH] = apply_touch,
@@ -174,8 +179,8 @@ static int computed(struct ns_store *store, const struct ns_op *op, struct ns_re
 
     if (!mount->ops->computed)
         return 0;
-    return ns_reason_set(reason, EROFS, op->data, "names below %s are computed and can't be changed",
-                         mount->path);
+    return ns_reason_set(reason, EROFS, op->data,
+                         "names below %s are computed and can't be changed", mount->path);
 }
 
 int ns_op_apply(struct ns_store *store, struct ns_build *build, const struct ns_op *op,
@@ -241,8 +246,8 @@ static int observe(struct ns_txn *txn, const char *path, size_t size, unsigned w
 /* Enter what was written since the last time. */
 static int note_own(struct ns_txn *txn)
 {
-    static const unsigned own[] = {[NS_OP_WRITE] = NS_OWN_VALUE, [NS_OP_SET_PERMS] = NS_OWN_PERMS,
-                                   [NS_OP_TOUCH] = 0};
+    static const unsigned own[] = {
+        [NS_OP_WRITE] = NS_OWN_VALUE, [NS_OP_SET_PERMS] = NS_OWN_PERMS, [NS_OP_TOUCH] = 0};
     int rc = 0;
 
     for (; txn->ops_noted < txn->op_count && rc == 0; txn->ops_noted += rc == 0) {
@@ -256,9 +261,10 @@ static int note_own(struct ns_txn *txn)
 
 static bool is_own(const struct ns_txn *txn, const char *path, size_t size, unsigned own)
 {
-    return txn->observed_capacity > 0 &&
-           (observation_slot(txn->observed, txn->observed_capacity, path, size, ns_path_hash(path, size))->what &
-            own) != 0;
+    return txn->observed_capacity > 0 && (observation_slot(txn->observed, txn->observed_capacity,
+                                                           path, size, ns_path_hash(path, size))
+                                              ->what &
+                                          own) != 0;
 }
 
 static bool holds(const struct ns_observation *observation, const struct ns_entry *before,
@@ -270,7 +276,8 @@ static bool holds(const struct ns_observation *observation, const struct ns_entr
         return false;
     if ((observation->what & NS_OBSERVED_VALUE) && before->version != now->version)
         return false;
-    return !(observation->what & NS_OBSERVED_CHILDREN) || before->children_version == now->children_version;
+    return !(observation->what & NS_OBSERVED_CHILDREN) ||
+           before->children_version == now->children_version;
 }
 
 bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root)
@@ -278,8 +285,9 @@ bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root)
     for (size_t i = 0; i < txn->observed_capacity; i++) {
         const struct ns_observation *seen = &txn->observed[i];
 
-        if (seen->path != NULL && !holds(seen, ns_tree_lookup(txn->base, seen->path, seen->path_size),
-                                         ns_tree_lookup(root, seen->path, seen->path_size)))
+        if (seen->path != NULL &&
+            !holds(seen, ns_tree_lookup(txn->base, seen->path, seen->path_size),
+                   ns_tree_lookup(root, seen->path, seen->path_size)))
             return false;
     }
     return true;
@@ -382,7 +390,8 @@ static int check_path(struct ns_txn *txn, const char *path, size_t size)
     txn->reason.text[0] = '\0';
     txn->reason.path[0] = '\0';
     if (txn->expired)
-        return ns_reason_set(&txn->reason, EAGAIN, "", "the transaction was open for too long; start it again");
+        return ns_reason_set(&txn->reason, EAGAIN, "",
+                             "the transaction was open for too long; start it again");
     rc = ns_store_path_check(txn->store, path, size, &txn->reason);
     if (rc != 0)
         memcpy(txn->reason.path, path, size <= NS_PATH_MAX ? size + 1 : 0);
@@ -392,8 +401,8 @@ static int check_path(struct ns_txn *txn, const char *path, size_t size)
 /* What the client has written itself, it does not observe; but of an entry of which it has written the value
  * it does observe the permissions, the other way round, and both if only something below was written. `own`:
  * the mark that makes it its own. */
-static int observe_entry(struct ns_txn *txn, const char *path, size_t size, unsigned what, unsigned own,
-                         const struct ns_entry *entry)
+static int observe_entry(struct ns_txn *txn, const char *path, size_t size, unsigned what,
+                         unsigned own, const struct ns_entry *entry)
 {
     if (entry != NULL && entry->version == 0 && own != 0) {
         int rc = note_own(txn);
@@ -457,8 +466,8 @@ int ns_txn_get_perms(struct ns_txn *txn, const char *path, const struct ns_perms
     return rc;
 }
 
-int ns_txn_list(struct ns_txn *txn, const char *path, int (*fn)(const struct ns_entry *child, void *arg),
-                void *arg)
+int ns_txn_list(struct ns_txn *txn, const char *path,
+                int (*fn)(const struct ns_entry *child, void *arg), void *arg)
 {
     const struct ns_entry *entry;
     int rc = look(txn, path, NS_OBSERVED_CHILDREN, 0, &entry);
@@ -468,14 +477,15 @@ int ns_txn_list(struct ns_txn *txn, const char *path, int (*fn)(const struct ns_
 
 /* ---- changing ---- */
 
-static struct ns_op *op_new(enum ns_op_kind kind, const char *path, size_t path_size, const void *value,
-                            size_t value_size)
+static struct ns_op *op_new(enum ns_op_kind kind, const char *path, size_t path_size,
+                            const void *value, size_t value_size)
 {
     struct ns_op *op = malloc(sizeof(*op) + path_size + 1 + value_size);
 
     if (op == NULL)
         return NULL;
-    *op = (struct ns_op){.kind = kind, .path_size = (uint32_t)path_size, .value_size = (uint32_t)value_size};
+    *op = (struct ns_op){
+        .kind = kind, .path_size = (uint32_t)path_size, .value_size = (uint32_t)value_size};
     memcpy(op->data, path, path_size);
     op->data[path_size] = '\0';
     if (value_size > 0)
@@ -504,8 +514,9 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
     int rc = check_path(txn, path, size);
 
     if (rc == 0 && value_size > NS_VALUE_MAX)
-        rc = ns_reason_set(&txn->reason, ENOSPC, path, "a value of %zu bytes is too large; at most %d are allowed",
-                           value_size, NS_VALUE_MAX);
+        rc = ns_reason_set(&txn->reason, ENOSPC, path,
+                           "a value of %zu bytes is too large; at most %d are allowed", value_size,
+                           NS_VALUE_MAX);
     if (rc == 0)
         rc = ns_grow((void **)&txn->ops, txn->op_count, &txn->op_capacity, sizeof(txn->ops[0]));
     op = rc == 0 ? op_new(kind, path, size, value, value_size) : NULL;

@@ -52,7 +52,8 @@ struct event {
 static bool may_hear(const struct event *event, const struct ns_identity *who)
 {
     for (size_t i = 0; i < sizeof(event->sources) / sizeof(event->sources[0]); i++)
-        if (event->sources[i] != NULL && (ns_mount_rights(event->sources[i]->perms, who) & NS_PERM_READ))
+        if (event->sources[i] != NULL &&
+            (ns_mount_rights(event->sources[i]->perms, who) & NS_PERM_READ))
             return true;
     return false;
 }
@@ -63,7 +64,8 @@ static void fire_at(const struct event *event, size_t prefix_size, uint32_t hash
     struct ns_anchor *anchor = ns_anchor_lookup(store, event->path, prefix_size, hash);
     struct ns_watch *next;
 
-    for (struct ns_watch *watch = anchor == NULL ? NULL : anchor->watches; watch != NULL; watch = next) {
+    for (struct ns_watch *watch = anchor == NULL ? NULL : anchor->watches; watch != NULL;
+         watch = next) {
         next = watch->next;
         if (!may_hear(event, watch->who))
             continue;
@@ -85,7 +87,8 @@ static void fire_upwards(const struct event *event)
     }
 }
 
-static void event_init(struct event *event, const struct ns_commit *commit, const char *path, size_t size)
+static void event_init(struct event *event, const struct ns_commit *commit, const char *path,
+                       size_t size)
 {
     const struct ns_entry *roots[] = {commit->before->root, commit->version->root};
     size_t parent = size;
@@ -103,7 +106,8 @@ static void event_init(struct event *event, const struct ns_commit *commit, cons
 
 static bool same_name(const struct ns_entry *before, const struct ns_entry *after)
 {
-    return before == after || (before != NULL && after != NULL && before->version == after->version);
+    return before == after ||
+           (before != NULL && after != NULL && before->version == after->version);
 }
 
 /* Going down a removed subtree: watches exactly on a name in it hear of that name; those above hear of

@@ -72,9 +72,14 @@ static void sum_unlink(struct ns_anchor *anchor)
     ((struct sum_anchor *)anchor)->linked = false;
 }
 
-static const struct ns_anchor_ops sum_ops = {.kind = "sum", .rank = 3, .size = sizeof(struct sum_anchor),
-                                             .compile = sum_compile, .same = sum_same, .free_record = sum_free,
-                                             .link = sum_link, .unlink = sum_unlink};
+static const struct ns_anchor_ops sum_ops = {.kind = "sum",
+                                             .rank = 3,
+                                             .size = sizeof(struct sum_anchor),
+                                             .compile = sum_compile,
+                                             .same = sum_same,
+                                             .free_record = sum_free,
+                                             .link = sum_link,
+                                             .unlink = sum_unlink};
 
 /* A second level: a sum of what the anchors of sums say. */
 static int twice_compile(struct ns_anchor *anchor, struct ns_compile *compile)
@@ -91,15 +96,20 @@ static int twice_compile(struct ns_anchor *anchor, struct ns_compile *compile)
     return 0;
 }
 
-static const struct ns_anchor_ops twice_ops = {.kind = "twice", .rank = 4, .size = sizeof(struct sum_anchor),
-                                               .compile = twice_compile, .free_record = sum_free};
+static const struct ns_anchor_ops twice_ops = {.kind = "twice",
+                                               .rank = 4,
+                                               .size = sizeof(struct sum_anchor),
+                                               .compile = twice_compile,
+                                               .free_record = sum_free};
 
 static void set_inputs(struct ns_anchor *anchor, void *arg)
 {
-    memcpy(((struct sum_anchor *)anchor)->inputs, arg, sizeof(((struct sum_anchor *)anchor)->inputs));
+    memcpy(((struct sum_anchor *)anchor)->inputs, arg,
+           sizeof(((struct sum_anchor *)anchor)->inputs));
 }
 
-static struct sum_anchor *make(const char *path, const struct ns_anchor_ops *ops, const char *a, const char *b)
+static struct sum_anchor *make(const char *path, const struct ns_anchor_ops *ops, const char *a,
+                               const char *b)
 {
     const char *inputs[4] = {a, b, NULL, NULL};
     struct ns_anchor *anchor;
@@ -343,7 +353,8 @@ static void test_unused_anchors_are_forgotten(void **state)
     put("/a", "1");
     ns_anchor_unregister(&sum->anchor, 0);
     ns_store_drain(store);
-    assert_ptr_equal(ns_anchor_find(store, "/sum"), sum); /* its notice is still in the lcore's list */
+    assert_ptr_equal(ns_anchor_find(store, "/sum"),
+                     sum); /* its notice is still in the lcore's list */
     assert_ptr_equal(next_notice(0), sum);
     ns_store_drain(store);
     assert_null(ns_anchor_find(store, "/sum"));
@@ -421,7 +432,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_absent_name_can_be_depended_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_notices_coalesce, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_derived_record_follows_in_the_same_commit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_derived_record_follows_in_the_same_commit, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_diamond_is_compiled_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_compile_leaves_everything, setup, teardown),
         cmocka_unit_test_setup_teardown(test_touch, setup, teardown),
@@ -429,7 +441,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unused_anchors_are_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pinned_anchor_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_anchors_are_capped, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_registration_for_an_lcore_sends_a_notice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_registration_for_an_lcore_sends_a_notice, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_sleeping_lcore_is_woken, setup, teardown),
     };
 

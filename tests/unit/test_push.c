@@ -72,9 +72,13 @@ static void value_unlink(struct ns_anchor *anchor)
     ns_rcu_publish(anchors[((struct value_anchor *)anchor)->index], NULL);
 }
 
-static const struct ns_anchor_ops value_ops = {.kind = "value", .rank = 1, .size = sizeof(struct value_anchor),
-                                               .compile = value_compile, .free_record = free,
-                                               .link = value_link, .unlink = value_unlink};
+static const struct ns_anchor_ops value_ops = {.kind = "value",
+                                               .rank = 1,
+                                               .size = sizeof(struct value_anchor),
+                                               .compile = value_compile,
+                                               .free_record = free,
+                                               .link = value_link,
+                                               .unlink = value_unlink};
 
 static void set_index(struct ns_anchor *anchor, void *arg)
 {
@@ -231,8 +235,8 @@ static void check_lcore(const struct lcore *lcore)
             continue;
         now = lcore->bound[i]->anchor.record;
         if (now->number != lcore->copy[i])
-            fail_msg("lcore %u has %d for name %d; it is %d since version %lu", lcore->index, lcore->copy[i], i,
-                     now->number, now->version);
+            fail_msg("lcore %u has %d for name %d; it is %d since version %lu", lcore->index,
+                     lcore->copy[i], i, now->number, now->version);
     }
 }
 

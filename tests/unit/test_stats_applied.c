@@ -115,8 +115,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_an_lcore_that_runs, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_an_lcore_that_sleeps_with_nothing_to_do, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_an_lcore_that_sleeps_over_its_notices, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_lcore_that_sleeps_with_nothing_to_do, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_an_lcore_that_sleeps_over_its_notices, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

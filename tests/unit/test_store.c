@@ -66,7 +66,8 @@ static void put(const char *path, const char *value)
 static const char *get(const char *path)
 {
     static char copy[NS_VALUE_MAX + 1];
-    const struct ns_entry *entry = ns_tree_lookup(ns_store_version(store)->root, path, strlen(path));
+    const struct ns_entry *entry =
+        ns_tree_lookup(ns_store_version(store)->root, path, strlen(path));
 
     if (entry == NULL)
         return NULL;
@@ -154,8 +155,27 @@ static void test_snapshot_stays_as_it_was(void **state)
 
 /* Each row: what the transaction does, what is committed meanwhile, what its end must answer (the tolerant
  * column of the Xenstore reference, without the isolation hole). */
-enum act { NOTHING, WRITE_A, READ_A, LIST_D, NEW_D_N1, NEW_D_N2, RM_D_X, RM_D, WRITE_D_X, READ_D_Q, NEW_D_Q,
-           PERMS_A, SET_PERMS_A, WRITE_C, READ_A_X, NEW_A_CHILD, MKDIR_D_N1, READ_D_N1, NEW_D_N1_BELOW };
+enum act {
+    NOTHING,
+    WRITE_A,
+    READ_A,
+    LIST_D,
+    NEW_D_N1,
+    NEW_D_N2,
+    RM_D_X,
+    RM_D,
+    WRITE_D_X,
+    READ_D_Q,
+    NEW_D_Q,
+    PERMS_A,
+    SET_PERMS_A,
+    WRITE_C,
+    READ_A_X,
+    NEW_A_CHILD,
+    MKDIR_D_N1,
+    READ_D_N1,
+    NEW_D_N1_BELOW
+};
 
 static void perform(struct ns_txn *txn, enum act act)
 {
@@ -214,7 +234,8 @@ static const struct {
     {MKDIR_D_N1, READ_D_N1, NEW_D_N1, -EAGAIN},
     {NEW_D_N1_BELOW, READ_D_N1, NEW_D_N1, -EAGAIN},
     {NEW_D_N1, READ_D_N1, NEW_D_N1, 0},
-    {RM_D_X, NOTHING, RM_D, -EAGAIN}, /* removing below a missing parent is an error: it would be seen */
+    {RM_D_X, NOTHING, RM_D,
+     -EAGAIN}, /* removing below a missing parent is an error: it would be seen */
 };
 
 static void test_conflict_matrix(void **state)
@@ -445,7 +466,8 @@ struct test_mount {
     bool refuse_in_prepare;
 };
 
-static int mount_check(struct ns_mount *mount, struct ns_commit *commit, const struct ns_change *change)
+static int mount_check(struct ns_mount *mount, struct ns_commit *commit,
+                       const struct ns_change *change)
 {
     ((struct test_mount *)mount)->checks++;
     if (change->after != NULL && memcmp(ns_entry_value(change->after), "bad", 3) == 0)
@@ -460,7 +482,9 @@ static int mount_prepare(struct ns_mount *mount, struct ns_commit *commit)
 
     ns_commit_changes(commit, mount, &count);
     test->prepares++;
-    return test->refuse_in_prepare ? ns_refuse(commit, ENOSPC, mount->path, "%zu changes are too many", count) : 0;
+    return test->refuse_in_prepare
+               ? ns_refuse(commit, ENOSPC, mount->path, "%zu changes are too many", count)
+               : 0;
 }
 
 static void mount_publish(struct ns_mount *mount, struct ns_commit *commit)
@@ -483,11 +507,19 @@ static void mount_after(struct ns_mount *mount, struct ns_commit *commit)
 }
 
 static const char *const follows_one[] = {"/one", NULL};
-static const struct ns_mount_ops ops_one = {.name = "one", .check = mount_check, .prepare = mount_prepare,
-                                            .publish = mount_publish, .abandon = mount_abandon};
-static const struct ns_mount_ops ops_two = {.name = "two", .chars = "", .also = follows_one, .check = mount_check,
-                                            .prepare = mount_prepare, .publish = mount_publish,
-                                            .abandon = mount_abandon, .after = mount_after};
+static const struct ns_mount_ops ops_one = {.name = "one",
+                                            .check = mount_check,
+                                            .prepare = mount_prepare,
+                                            .publish = mount_publish,
+                                            .abandon = mount_abandon};
+static const struct ns_mount_ops ops_two = {.name = "two",
+                                            .chars = "",
+                                            .also = follows_one,
+                                            .check = mount_check,
+                                            .prepare = mount_prepare,
+                                            .publish = mount_publish,
+                                            .abandon = mount_abandon,
+                                            .after = mount_after};
 
 static void count_refusal(const struct ns_reason *reason, void *arg)
 {
@@ -535,7 +567,7 @@ static void test_mounts(void **state)
     assert_int_equal(write_text(txn, "/one/x", "good"), 0);
     assert_int_equal(ns_txn_commit(txn, &version, NULL), 0);
     assert_int_equal(version, before + 1); /* its own, not that of the commit made by a hook */
-    assert_int_equal(one.publishes, 2); /* its own, and the one that the hook made */
+    assert_int_equal(one.publishes, 2);    /* its own, and the one that the hook made */
     assert_string_equal(get("/one/by-after"), "x");
 
     txn = begin();
