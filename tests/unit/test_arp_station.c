@@ -230,7 +230,7 @@ static void values_are_judged(void **state)
         {STATION_A "=p0 learned", STATION_A,
          "only the stack learns stations; 'p0 static' would be right", EPERM},
         {STATION_A "/x=1", STATION_A, "'PORT static'", EINVAL},
-        {"/fdb/br0/52:54:00:00:00:0A=p0 static", "/fdb/br0/52:54:00:00:00:0A", STATION_A + 9,
+        {"/fdb/br0/52:54:00:00:00:0A=p0 static", "/fdb/br0/52:54:00:00:00:0A", &STATION_A[9],
          EINVAL},
         {"/fdb/br0/52:54:00:00:00=p0 static", "/fdb/br0/52:54:00:00:00", "not a MAC address",
          EINVAL},
