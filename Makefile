@@ -194,7 +194,7 @@ run: all ## a lab of network namespaces on this machine with kedged in it, live
 	$(Q)conf/run
 demo: all ## the same story unattended, with a short report
 	$(Q)conf/demo
-bench: all benches ## all benchmarks; results go to bench/results
+bench: all benches ## all benchmarks; results go to bench/results (first: make hugepages HUGEPAGES=1024)
 	$(Q)bench/run
 bench-push: all benches ## from a change to the wire, by number of dependents
 	$(Q)bench/run push
