@@ -237,35 +237,58 @@ static int start(struct devices *devices, struct device_job *job)
     return 0;
 }
 
-/* The driver net_ring makes more rings than a device has queues, and frees those of the queues
- * only; by their names they would be in the way of the next device of the same name. */
-static void free_rings(const char *device)
+/* ---- closing ---- */
+
+static struct rte_ring *ring_of(const char *device, unsigned i)
 {
     char name[RTE_RING_NAMESIZE];
+    int size = snprintf(name, sizeof(name), "ETH_RXTX%u_%s", i, device);
+
+    return size < (int)sizeof(name) ? rte_ring_lookup(name) : NULL;
+}
+
+/* The driver net_ring frees no packets that are still in a ring. */
+static void empty_rings(const char *device)
+{
+    void *mbuf;
 
     for (unsigned i = 0; i < RING_PAIRS; i++) {
-        if (snprintf(name, sizeof(name), "ETH_RXTX%u_%s", i, device) < (int)sizeof(name))
-            rte_ring_free(rte_ring_lookup(name));
+        struct rte_ring *ring = ring_of(device, i);
+
+        while (ring != NULL && rte_ring_dequeue(ring, &mbuf) == 0)
+            rte_pktmbuf_free(mbuf);
     }
+}
+
+/* It makes more rings than a device has queues, and frees those of the queues only; by their names they
+ * would be in the way of the next device of the same name. */
+static void free_rings(const char *device)
+{
+    for (unsigned i = 0; i < RING_PAIRS; i++)
+        rte_ring_free(ring_of(device, i));
 }
 
 static void close_device(struct devices *devices, uint16_t id)
 {
     struct rte_eth_dev_info info = {.device = NULL};
     char name[RTE_DEV_NAME_MAX_LEN] = "";
+    bool is_ring;
     int error;
 
     if (rte_eth_dev_info_get(id, &info) == 0 && info.device != NULL)
         snprintf(name, sizeof(name), "%s", rte_dev_name(info.device));
+    is_ring = strncmp(name, "net_ring", 8) == 0;
     rte_eth_dev_callback_unregister(id, RTE_ETH_EVENT_INTR_LSC, link_event, devices);
     rte_eth_dev_callback_unregister(id, RTE_ETH_EVENT_INTR_RMV, link_event, devices);
     rte_eth_dev_stop(id);
+    if (is_ring)
+        empty_rings(name);
     rte_eth_dev_close(id);
     error = info.device != NULL ? rte_dev_remove(info.device) : 0;
     if (error < 0)
         ns_log(NS_LOG_WARNING, "device %u: DPDK does not let it go: %s", id, rte_strerror(-error));
     xdp_sockets_close(&devices->sockets[id]);
-    if (strncmp(name, "net_ring", 8) == 0)
+    if (is_ring)
         free_rings(name);
 }
 
