@@ -33,6 +33,7 @@ enum {
     RING_PAIRS = 16 /* net_ring's */,
     RX_DESCRIPTORS = 1024,
     TX_DESCRIPTORS = 1024,
+    OWN_BUFFERS = 6143, /* 2048 to be filled, 2048 to be sent, bursts, caches */
     FRAME_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN
 };
 
@@ -49,8 +50,9 @@ struct devices {
     pthread_cond_t work;
     struct job_queue submitted, finished;
     bool stop;
-    struct xdp_sockets sockets[RTE_MAX_ETHPORTS]; /* by device id; the device thread's */
-    _Atomic uint32_t changed, gone;               /* device ids, set by DPDK's interrupt thread */
+    struct xdp_sockets sockets[RTE_MAX_ETHPORTS];    /* by device id; the device thread's */
+    struct rte_mempool *own_pools[RTE_MAX_ETHPORTS]; /* likewise; see pool_for() */
+    _Atomic uint32_t changed, gone; /* device ids, set by DPDK's interrupt thread */
 };
 
 static int failed(struct device_job *job, int error, const char *format, ...)
@@ -172,11 +174,29 @@ static int configure(struct device_job *job, const struct rte_eth_dev_info *info
     return 0;
 }
 
+/* The driver net_af_xdp never gives back the buffers that are in the kernel's hands when its device is
+ * closed, or fails to open, and it is tried again and again. So each such device has a pool of its own, that goes
+ * with it. Workers copy what they receive, and the driver what it sends, so nothing else is in it. */
+static struct rte_mempool *pool_for(struct devices *devices, uint16_t id, const char *driver)
+{
+    char name[RTE_MEMPOOL_NAMESIZE];
+
+    if (strcmp(driver, "net_af_xdp") != 0)
+        return devices->pool;
+    snprintf(name, sizeof(name), "device-%u", id);
+    devices->own_pools[id] = eal_make_pool(name, OWN_BUFFERS);
+    return devices->own_pools[id];
+}
+
 static int set_up_queues(struct device_job *job, struct rte_mempool *pool)
 {
     uint16_t rx = RX_DESCRIPTORS, tx = TX_DESCRIPTORS;
     int socket = rte_eth_dev_socket_id(job->id), error;
 
+    if (pool == NULL)
+        return failed(job, ENOMEM,
+                      "no memory for %d packet buffers of its own; --memory allows for more",
+                      OWN_BUFFERS);
     error = rte_eth_dev_adjust_nb_rx_tx_desc(job->id, &rx, &tx);
     if (error == 0)
         error = rte_eth_rx_queue_setup(job->id, 0, rx, (unsigned)socket, NULL, pool);
@@ -288,6 +308,8 @@ static void close_device(struct devices *devices, uint16_t id)
     if (error < 0)
         ns_log(NS_LOG_WARNING, "device %u: DPDK does not let it go: %s", id, rte_strerror(-error));
     xdp_sockets_close(&devices->sockets[id]);
+    rte_mempool_free(devices->own_pools[id]);
+    devices->own_pools[id] = NULL;
     if (is_ring)
         free_rings(name);
 }
@@ -303,7 +325,7 @@ static int start_device(struct devices *devices, struct device_job *job)
     job->announces = !job->watched && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
     error = configure(job, &info);
     if (error == 0)
-        error = set_up_queues(job, devices->pool);
+        error = set_up_queues(job, pool_for(devices, job->id, info.driver_name));
     if (error == 0)
         error = set_mtu(job, devices->pool);
     return error == 0 ? start(devices, job) : error;

@@ -23,7 +23,7 @@
 
 enum {
     PACKET_BYTES = 2560, /* an mbuf with its data room, the mempool's header and rounding */
-    MORE_MB = 64,        /* rings, held packets, devices, malloc's own */
+    MORE_MB = 128,       /* rings, held packets, devices and their own buffers, malloc's own */
     POOL_CACHE = 256,
     ARGUMENTS_MAX = OPTIONS_EAL_MAX + 24,
 };
@@ -120,14 +120,11 @@ static bool enough_hugepages(const struct options *options, unsigned needed)
     return false;
 }
 
-/* Like rte_pktmbuf_pool_create(), but the pool need not be contiguous for devices: without
- * hugepages mbufs would otherwise land one to a page at the same offset, and fight for cache sets.
- * */
-static struct rte_mempool *make_pool(unsigned packets)
+struct rte_mempool *eal_make_pool(const char *name, unsigned packets)
 {
     struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE};
     struct rte_mempool *pool = rte_mempool_create_empty(
-        "packets", packets, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, POOL_CACHE,
+        name, packets, sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE, POOL_CACHE,
         sizeof(private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 
     if (pool == NULL)
@@ -335,7 +332,7 @@ int eal_start(const struct options *options, struct eal *eal, char *why, size_t 
     if (error < 0)
         return failed_to_start(eal, error, why, why_size);
     snprintf(eal->runtime_folder, sizeof(eal->runtime_folder), "%s", rte_eal_get_runtime_dir());
-    eal->pool = make_pool(options->packets);
+    eal->pool = eal_make_pool("packets", options->packets);
     if (eal->pool != NULL)
         return 0;
     error = failed(why, why_size, ENOMEM,

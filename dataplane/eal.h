@@ -39,6 +39,11 @@ int eal_start(const struct options *options, struct eal *eal, char *why, size_t 
 /* End it. All workers have stopped and all devices are closed. */
 void eal_stop(struct eal *eal);
 
+/* A pool of packet buffers. Like rte_pktmbuf_pool_create(), but it need not be contiguous for devices: without
+ * hugepages buffers would otherwise land one to a page at the same offset, and fight for cache sets. NULL: no
+ * memory, or the name is taken. Any thread. */
+struct rte_mempool *eal_make_pool(const char *name, unsigned packets);
+
 /* The calling thread is about to do again what DPDK has complained about before: its messages are
  * for debugging only, until false. Any thread. */
 void eal_quiet(bool quiet);

@@ -107,6 +107,25 @@ static void input(struct worker *worker, const struct port_view *view, struct rt
         input_here(worker, view, mbuf);
 }
 
+/* A device that has buffers of its own (device.c says which) gets them back at once: then none is in use
+ * elsewhere when the device is closed. Returns how many frames there are. */
+static unsigned take_over(struct worker *worker, struct rte_mbuf **mbufs, unsigned count)
+{
+    unsigned taken = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct rte_mbuf *copy = rte_pktmbuf_copy(mbufs[i], worker->pool, 0, UINT32_MAX);
+
+        if (copy != NULL) {
+            rte_pktmbuf_free(mbufs[i]);
+            mbufs[taken++] = copy;
+        } else {
+            drop(worker, mbufs[i], DROP_NO_BUFFER);
+        }
+    }
+    return taken;
+}
+
 static unsigned port_poll(struct worker *worker, uint16_t port)
 {
     const struct port_view *view = &worker->views[port];
@@ -116,6 +135,8 @@ static unsigned port_poll(struct worker *worker, uint16_t port)
 
     if (count == 0)
         return 0;
+    if (unlikely(mbufs[0]->pool != worker->pool))
+        count = take_over(worker, mbufs, count);
     flow_table_burst(worker->table, FLOW_BUDGET);
     worker->burst.count = 0;
     worker->bridge_last = 0;
