@@ -13,11 +13,15 @@ The client sends packets to many addresses in 10.50.0.0/16 and other networks; w
 a packet shows what its flow was decided by. After a change was *applied*, each packet must go by it.
 """
 
+import contextlib
+import os
 import random
+import time
 
 import pytest
 
-from millions import Daemon
+from millions import Daemon, programs
+from names import WRITE, Names
 from netns import wait_until
 from packets import Peer, Stream, Wire, account, number, sequence_of, udp
 
@@ -406,3 +410,40 @@ def test_changes_between_look_up_and_registration(seed):
         assert daemon.generator.torn == 0
         assert daemon.number("lcore/0/flow/bound") > 50_000
         assert daemon.number("lcore/0/flow/overtaken") > 0, "it did happen that a change came in between"
+
+
+@contextlib.contextmanager
+def on_the_workers_cpu():
+    """So that the control core, on the other one, needs not wait for the test."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {1} & before or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_definition_changes_while_its_first_flow_is_bound():
+    """Each flow has a definition of its own, on which nobody depends before its first packet. While some of them are
+    bound one of their definitions changes, and nothing else. If that is the one that is just being decided, the
+    lcore is not registered yet, and no notice comes: it has to see for itself. There are many definitions, so
+    that deciding takes long, and many attempts. (Without the second look at the versions, or the notice to
+    oneself, in flows/binding.c this fails within a second.)"""
+    rounds, flows, chance = 1000, 10, random.Random(5)
+    configuration = programs.CONFIGURATION + "".join(
+        f"flow add f{n} src=10.1.{n >> 8}.{n & 255} action via 10.0.0.5\n" for n in range(1, rounds * flows + 1))
+    with Daemon(1, capacity=4 * rounds * flows, configuration=configuration) as daemon, \
+            Names(f"{daemon.directory}/socket") as names, on_the_workers_cpu():
+        for first in range(1, rounds * flows, flows):
+            changed = first + chance.randrange(flows)
+            names.send(WRITE, f"/flow/f{changed}/action\0via 10.0.0.6".encode())
+            # The new flows begin while that is on its way.
+            moment = time.perf_counter() + chance.random() * 150e-6
+            while time.perf_counter() < moment:
+                pass
+            daemon.generator.set_flows(flows, first)
+            names.receive()
+            names.applied()
+            daemon.generator.set_flows(1, changed)
+            daemon.wait_frames(100)  # of the others, on their way
+            daemon.only({6}, 100)
