@@ -51,7 +51,7 @@ def section(path):
     parts = [f"## {data['benchmark']}", table(data["results"]),
              f"`{data['command']}` on {machine['date']}, commit {machine['commit']}: {machine['cores']} cores of "
              f"{machine['cpu']}, Linux {machine['kernel']}, DPDK {machine['dpdk']}, {machine['hugepages']} hugepages "
-             "of 2 MiB. Control core (or main lcore) on CPU 0, worker and generator on CPU 1, all polling."]
+             "of 2 MiB. Control core (or main lcore) on CPU 0, and the harness; worker and generator on CPU 1, polling."]
     if os.path.exists(picture):
         os.makedirs(PICTURES, exist_ok=True)
         shutil.copy(picture, PICTURES)

@@ -25,7 +25,7 @@ ROUTER, CLIENT = "02:00:00:00:00:01", "02:00:00:00:01:02"
 CONFIG = f"""\
 port set p1 mtu 1400
 iface set i1 mac {ROUTER}
-port add n devargs net_null0
+port add n devargs net_null0,no-rx=1
 port add r devargs net_ring0
 bridge add b0 port n port r ageing 20
 iface add b0 on bridge b0 address 10.5.0.1/24 address 10.6.0.1/24 mode bound
