@@ -65,6 +65,7 @@ class Kedged:
         self.log_path = self.folder / "log"
         self._names = None
         self.stop_seconds = None
+        self.signals = set()  # that it was sent
         words = [str(KEDGED), "--socket", str(self.socket), "--memory", "256"]
         words += [] if huge else ["--no-huge"]
         if config is not None:
@@ -128,6 +129,7 @@ class Kedged:
             self.wait_name(f"/port/{port}/link", "up")
 
     def signal(self, number):
+        self.signals.add(number)
         self.process.send_signal(number)
 
     def wait(self, timeout=10 * SLOW):
@@ -160,8 +162,9 @@ class Kedged:
         self.notify.close()
 
     def assert_sound(self):
-        """For fixtures: it has neither crashed nor been found wrong by a sanitizer."""
-        assert self.process.returncode in (0, 1, -signal.SIGKILL), \
+        """For fixtures: it has neither crashed nor been found wrong by a sanitizer. Before it handles signals it may
+        be ended by them."""
+        assert self.process.returncode in (0, 1, -signal.SIGKILL, *(-number for number in self.signals)), \
             f"kedged ended with {self.process.returncode}:\n{self.log}"
         for report in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
                        "runtime error:"):
