@@ -142,7 +142,7 @@ class Kedged:
             self._names = None
         if self.process.poll() is None:
             start = time.monotonic()
-            self.signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(timeout)
             except subprocess.TimeoutExpired:
