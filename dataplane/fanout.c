@@ -8,6 +8,7 @@
 
 #include <linux/if_packet.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -22,11 +23,11 @@ void fanout_keep_fragments(void)
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
-    int fanout;
+    uint32_t fanout;
 
     if (keep_fragments && level == SOL_PACKET && name == PACKET_FANOUT && size == sizeof(fanout)) {
         memcpy(&fanout, value, sizeof(fanout));
-        fanout &= ~(PACKET_FANOUT_FLAG_DEFRAG << 16); /* mode and flags are the upper half */
+        fanout &= ~((uint32_t)PACKET_FANOUT_FLAG_DEFRAG << 16); /* mode and flags are the upper half */
         value = &fanout;
     }
     return (int)syscall(SYS_setsockopt, fd, level, name, value, size);
