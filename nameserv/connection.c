@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 /* An output buffer that has become empty is kept up to this size. */
 enum { KEPT_ROOM = 4096 };
@@ -74,12 +72,12 @@ static void write_output(struct ns_connection *connection)
 
     if (ns_output_size(output) == 0)
         return;
-    sent = send(connection->io.fd, output->bytes + output->start, ns_output_size(output),
-                MSG_NOSIGNAL | MSG_DONTWAIT);
+    sent = connection->transport->send(connection, output->bytes + output->start,
+                                       ns_output_size(output));
     connection->server->counters.writes++;
     if (sent >= 0)
         output_sent(output, (size_t)sent);
-    else if (errno != EAGAIN && errno != EINTR)
+    else if (sent != -EAGAIN)
         connection->broken = true;
 }
 
@@ -152,13 +150,13 @@ static void receive(struct ns_connection *connection)
 
     if (kept > 0)
         memcpy(server->input, connection->rest, kept);
-    size = recv(connection->io.fd, server->input + kept, NS_INPUT_SIZE - kept, MSG_DONTWAIT);
+    size = connection->transport->receive(connection, server->input + kept, NS_INPUT_SIZE - kept);
     server->counters.reads++;
     if (size > 0)
         run_input(connection, kept + (size_t)size);
     else if (size == 0)
         connection->ended = true;
-    else if (errno != EAGAIN && errno != EINTR)
+    else if (size != -EAGAIN)
         connection->broken = true;
 }
 
@@ -173,10 +171,8 @@ void ns_connection_ready(struct ns_connection *connection)
     ns_timer_start(connection->server->loop, &connection->server->flush, 0);
 }
 
-static void connection_event(struct ns_io *io, uint32_t events)
+void ns_connection_event(struct ns_connection *connection, uint32_t events)
 {
-    struct ns_connection *connection = (struct ns_connection *)io;
-
     if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (connection->interest & EPOLLIN) == 0)
         connection->broken = true; /* nobody is left to read the answer */
     else if ((events & ~(uint32_t)EPOLLOUT) != 0 && accepts(connection) &&
@@ -203,7 +199,7 @@ static void update_interest(struct ns_connection *connection)
         interest |= EPOLLOUT;
     if (interest == connection->interest)
         return;
-    if (ns_loop_change(connection->server->loop, &connection->io, interest) < 0)
+    if (connection->transport->want(connection, interest) < 0)
         connection->broken = true;
     connection->interest = interest;
 }
@@ -244,20 +240,16 @@ void ns_connection_serve_ready(struct ns_server *server)
 
 /* ---- life ---- */
 
-int ns_connection_new(struct ns_server *server, int fd, const struct ns_identity *who)
+struct ns_connection *ns_connection_new(struct ns_server *server,
+                                        const struct ns_transport *transport,
+                                        const struct ns_identity *who)
 {
     struct ns_connection *connection = calloc(1, sizeof(*connection));
-    int error;
 
     if (connection == NULL)
-        return -ENOMEM;
-    connection->io = (struct ns_io){.fd = fd, .fn = connection_event};
+        return NULL;
+    connection->transport = transport;
     connection->interest = EPOLLIN;
-    error = ns_loop_add(server->loop, &connection->io, EPOLLIN);
-    if (error < 0) {
-        free(connection);
-        return error;
-    }
     connection->server = server;
     connection->references = 1;
     connection->who = *who;
@@ -266,7 +258,7 @@ int ns_connection_new(struct ns_server *server, int fd, const struct ns_identity
     server->counters.connections++;
     server->counters.connections_total++;
     server->unprivileged += !who->privileged;
-    return 0;
+    return connection;
 }
 
 void ns_connection_put(struct ns_connection *connection)
@@ -281,8 +273,7 @@ void ns_connection_close(struct ns_connection *connection)
 {
     struct ns_server *server = connection->server;
 
-    ns_loop_remove(server->loop, &connection->io);
-    close(connection->io.fd);
+    connection->transport->close(connection);
     ns_operations_reset(connection);
     if (connection->ready)
         TAILQ_REMOVE(&server->ready, connection, ready_link);

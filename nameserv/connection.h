@@ -4,7 +4,8 @@
  * tests; everybody else includes nameserv/server.h.
  *
  *   server.c      the socket file, who may be its daemon, accepting, who connects
- *   connection.c  bytes in, bytes out, and when to stop reading
+ *   connection.c  bytes in, bytes out, and when to stop reading, whatever carries them
+ *   connection_socket.c  what carries them: a UNIX stream socket
  *   operations.c  the table of operations, one request at a time; computed.c and listing.c belong to it
  *   events.c      watches and their events
  *
@@ -100,13 +101,30 @@ struct ns_request {
     char path[];
 };
 
+/* What carries a connection's bytes. None of these waits; each is called on the control core. */
+struct ns_transport {
+    /* Take up to room bytes. How many; 0: the client will send nothing more; -EAGAIN: none are there;
+     * another negative errno: the connection is broken. */
+    ssize_t (*receive)(struct ns_connection *connection, void *bytes, size_t room);
+
+    /* Hand over up to size bytes. How many, -EAGAIN if there is no room, or another negative errno. */
+    ssize_t (*send)(struct ns_connection *connection, const void *bytes, size_t size);
+
+    /* From now on call ns_connection_event() for these: EPOLLIN when there are bytes to receive,
+     * EPOLLOUT when there is room to send. Called when they change; EPOLLIN at first. */
+    int (*want)(struct ns_connection *connection, uint32_t events);
+
+    void (*close)(struct ns_connection *connection);
+};
+
 struct ns_output {
     char *bytes;
     size_t start, end, room;
 };
 
 struct ns_connection {
-    struct ns_io io;          /* first */
+    struct ns_io io; /* first; the transport's */
+    const struct ns_transport *transport;
     struct ns_server *server; /* NULL once closed */
     LIST_ENTRY(ns_connection) link;
     TAILQ_ENTRY(ns_connection) ready_link;
@@ -117,7 +135,7 @@ struct ns_connection {
     bool ready;        /* is in server->ready */
     bool ended;        /* the client will send nothing more */
     bool broken;       /* to be closed without ado */
-    uint32_t interest; /* what epoll has been asked for */
+    uint32_t interest; /* what the transport has been asked for */
     char *rest;        /* received and not yet run */
     size_t rest_size;
     struct ns_output output;
@@ -160,10 +178,15 @@ struct ns_server {
 
 /* ---- connection.c ---- */
 
-/* Take over an accepted descriptor. 0 or a negative errno, and then fd is still the caller's. */
-int ns_connection_new(struct ns_server *server, int fd, const struct ns_identity *who);
+/* A connection over a transport, for which EPOLLIN is wanted. NULL without memory. */
+struct ns_connection *ns_connection_new(struct ns_server *server,
+                                        const struct ns_transport *transport,
+                                        const struct ns_identity *who);
 void ns_connection_close(struct ns_connection *connection);
 void ns_connection_put(struct ns_connection *connection); /* drop a reference */
+
+/* The transport says what is possible now: EPOLLIN, EPOLLOUT; EPOLLHUP, EPOLLERR: the client is gone. */
+void ns_connection_event(struct ns_connection *connection, uint32_t events);
 
 /* There is something to do for it: it gets its turn this round, or the next. */
 void ns_connection_ready(struct ns_connection *connection);
@@ -179,6 +202,11 @@ static inline size_t ns_output_size(const struct ns_output *output)
 
 /* The flush timer's turn: serve everybody in server->ready. */
 void ns_connection_serve_ready(struct ns_server *server);
+
+/* ---- connection_socket.c ---- */
+
+/* A client on an accepted descriptor. 0 or a negative errno, and then fd is still the caller's. */
+int ns_connection_accept(struct ns_server *server, int fd, const struct ns_identity *who);
 
 /* ---- operations.c ---- */
 

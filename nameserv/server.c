@@ -283,7 +283,7 @@ static int admit(struct ns_server *server, int fd)
         return -EBUSY;
     }
     ns_log(NS_LOG_DEBUG, "%s: uid %u pid %u connects", server->path, who.uid, who.pid);
-    return ns_connection_new(server, fd, &who);
+    return ns_connection_accept(server, fd, &who);
 }
 
 static void accept_clients(struct ns_io *io, uint32_t events)
