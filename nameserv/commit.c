@@ -226,6 +226,17 @@ static void commit_publish(struct ns_commit *commit)
 
 /* ---- merging ---- */
 
+/* Its client was told how it went; now it has to go the same way. */
+static int replay(struct ns_store *store, struct ns_build *merged, const struct ns_op *op,
+                  const struct ns_identity *who)
+{
+    int rc = ns_op_apply(store, merged, op, who, NULL);
+
+    if (rc == op->answer)
+        return 0;
+    return rc == -ENOMEM ? rc : -EAGAIN;
+}
+
 static int merge(struct ns_txn *txn, struct ns_build *merged)
 {
     struct ns_store *store = txn->store;
@@ -234,13 +245,12 @@ static int merge(struct ns_txn *txn, struct ns_build *merged)
     ns_build_abandon(&txn->build);
     ns_build_begin(merged, store->pool, store->version->root, ++store->serial);
     for (size_t i = 0; i < txn->op_count && rc == 0; i++)
-        rc = ns_op_apply(store, merged, txn->ops[i], txn->who, NULL);
+        rc = replay(store, merged, txn->ops[i], txn->who);
     if (rc == 0)
         return 0;
     ns_build_abandon(merged);
     if (rc == -ENOMEM)
         return rc;
-    /* What once succeeded and now does not: its client has observed otherwise. */
     store->counters.conflicts++;
     return ns_reason_set(&txn->reason, EAGAIN, "",
                          "something that the transaction looked at has changed since; do it again");
@@ -331,7 +341,7 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
         return finish(
             txn, ns_reason_set(&txn->reason, EAGAIN, "", "the transaction was open for too long"),
             reason);
-    rc = txn->op_count == 0 ? 1 : make_room(txn);
+    rc = txn->changed ? make_room(txn) : 1;
     if (rc != 0) {
         ns_build_abandon(&txn->build);
         return finish(txn, rc == 1 ? 0 : rc, reason);

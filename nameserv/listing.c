@@ -51,13 +51,6 @@ static int find_listing(struct ns_call *call, uint64_t offset)
     return start_listing(call);
 }
 
-static int nothing(const struct ns_entry *child, void *arg)
-{
-    (void)child;
-    (void)arg;
-    return 1;
-}
-
 /* A number that changes when the list does. Inside of a transaction that has changed the list itself
  * there is no commit number yet. */
 static uint64_t generation(const struct ns_call *call, const struct ns_entry *entry)
@@ -124,9 +117,7 @@ int ns_listing_run_part(struct ns_call *call)
         return error;
     listing = call->connection->listing;
     txn = listing->pin != NULL ? listing->pin : call->txn;
-    error = ns_txn_list(txn, call->path, nothing, NULL); /* observes the list, or may not see it */
-    if (error >= 0)
-        error = ns_txn_get(txn, call->path, &entry);
+    error = ns_txn_directory(txn, call->path, &entry);
     if (error >= 0) {
         /* A list that was changed in between is not where the last part ended. */
         if (listing->generation != generation(call, entry))

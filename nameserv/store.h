@@ -111,8 +111,9 @@ int ns_txn_read(struct ns_txn *txn, const char *path, const void **value, size_t
 int ns_txn_list(struct ns_txn *txn, const char *path,
                 int (*fn)(const struct ns_entry *child, void *arg), void *arg);
 
-/* The entry itself, for callers that need its generations; observes value and permissions. */
+/* The entry itself. Observes value, permissions and list; directory() the list only. */
 int ns_txn_get(struct ns_txn *txn, const char *path, const struct ns_entry **entry);
+int ns_txn_directory(struct ns_txn *txn, const char *path, const struct ns_entry **entry);
 
 /* Changes. They see and change the transaction's own version; what others committed meanwhile is
  * merged at the end. Also -ENOMEM, -ENOSPC (quota), -EPERM. remove: -ENOENT only if the parent is

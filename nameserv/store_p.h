@@ -109,17 +109,29 @@ struct ns_store {
 
 enum ns_op_kind { NS_OP_WRITE, NS_OP_MKDIR, NS_OP_REMOVE, NS_OP_SET_PERMS, NS_OP_TOUCH };
 
-/* One change that a client asked for; replayed if the transaction has to be merged. */
+/* One change that a client asked for, and what it was told; replayed if the transaction has to be merged. */
 struct ns_op {
     enum ns_op_kind kind;
+    int answer; /* 0, or the refusal */
     uint32_t value_size;
     uint32_t path_size;
     struct ns_perms *perms;
     char data[]; /* path, NUL, value */
 };
 
-/* OWN: what the transaction has written itself, as far as it had to look (ops_noted); no observation. */
-enum { NS_OBSERVED_VALUE = 1, NS_OBSERVED_CHILDREN = 2, NS_OWN_VALUE = 4, NS_OWN_PERMS = 8 };
+/* What a transaction has observed of a name: whether it is there and may be read (always), and
+ * VALUE      its value
+ * PERMS      its permissions
+ * CHILDREN   the names of its children
+ * OWN_*      no observation: what the transaction has written itself, as far as it had to look (ops_noted) */
+enum {
+    NS_OBSERVED_VALUE = 1,
+    NS_OBSERVED_PERMS = 2,
+    NS_OBSERVED_CHILDREN = 4,
+    NS_OWN_VALUE = 8,
+    NS_OWN_PERMS = 16,
+    NS_OBSERVED_ACCESS = 32,
+};
 
 struct ns_observation {
     char *path;
@@ -138,9 +150,11 @@ struct ns_txn {
     size_t op_count, op_capacity, ops_noted;
     struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
     size_t observed_count, observed_capacity;
-    bool pinned;  /* stands in the store's list, and keeps what its base needs */
-    bool damaged; /* the build has the beginning of a change that failed; `ops` has not */
-    bool expired; /* ended to get memory back: -EAGAIN for all that follows */
+    unsigned own_lost; /* NS_OWN_* that hold no longer: something was removed */
+    bool changed;      /* an operation succeeded: there is something to commit */
+    bool pinned;       /* stands in the store's list, and keeps what its base needs */
+    bool damaged;      /* the build has the beginning of a change that failed; `ops` has not */
+    bool expired;      /* ended to get memory back: -EAGAIN for all that follows */
     struct ns_reason reason;
     struct ns_txn *next, *previous;
 };
@@ -149,12 +163,25 @@ struct ns_txn {
 int ns_op_apply(struct ns_store *store, struct ns_build *build, const struct ns_op *op,
                 const struct ns_identity *who, struct ns_reason *reason);
 
-/* Merge: is everything that the transaction observed in `root` as it was in its base? */
-bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root);
+bool ns_may(const struct ns_entry *entry, const struct ns_identity *who, unsigned right);
 
 void ns_txn_unpin(struct ns_txn *txn);
 void ns_txn_release(struct ns_txn *txn); /* frees it; the build must be over */
 void ns_txn_expire_oldest(struct ns_store *store);
+
+/* ---- observe.c ---- */
+
+/* Note an observation. 0 or -ENOMEM, and then the client must not be told what it would have observed. */
+int ns_observe(struct ns_txn *txn, const char *path, size_t size, unsigned what);
+
+/* The same for an entry that is there, of which the client may have written itself what it sees. */
+int ns_observe_entry(struct ns_txn *txn, const char *path, size_t size, unsigned what,
+                     const struct ns_entry *entry);
+
+/* Merge: is everything that the transaction observed in `root` as it was in its base? */
+bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root);
+
+void ns_observations_free(struct ns_txn *txn);
 
 /* ---- commit.c ---- */
 

@@ -9,15 +9,26 @@
  *
  *   transaction                  committed meanwhile     END
  *   write A (blind)              write A                 fine, the transaction's value stays
- *   read A, write B              write A                 EAGAIN, also if the value is equal
+ *   read A, write B              write A, other value    EAGAIN
+ *   read A, write B              write A, equal value    fine: what was read is still so
+ *   read A, write B              write A, and back       fine
+ *   read A, write B              set_perms A             fine, unless it may no longer read A
  *   read A, write B              create A/x              fine: a child is not the value
+ *   get_perms A, write B         set_perms A             EAGAIN
+ *   get_perms A, write B         write A                 fine
  *   list D, write B              create D/y              EAGAIN
+ *   list D, write B              create D/y, remove it   fine
  *   create D/n1                  create D/n2             fine
+ *   create D/n1                  create D/n1             fine, the transaction's value stays
+ *   rm D/x                       rm D/x                  fine
  *   rm D                         create D/y              fine, D is gone
  *   write D/x                    rm D                    fine, D is created again
+ *   rm D/x                       rm D                    EAGAIN: it would be refused, D is missing
  *   read D/q: ENOENT, write B    create D/q              EAGAIN: an absence was observed
+ *   rm D/q/r: ENOENT, write B    create D/q              EAGAIN: it would not be refused
  *   write A, read A              write A                 fine: it read its own
  *   set_perms A, read A          write A                 EAGAIN: the value was not its own
+ *   read A, write B              write C                 fine
  *   only reads                   anything                fine: it read one consistent version
  */
 #include <errno.h>
@@ -40,7 +51,7 @@ static bool is_owner(const struct ns_perms *perms, const struct ns_identity *who
     return who->stack || who->privileged || ns_perms_unix_owner(perms, who);
 }
 
-static bool may(const struct ns_entry *entry, const struct ns_identity *who, unsigned right)
+bool ns_may(const struct ns_entry *entry, const struct ns_identity *who, unsigned right)
 {
     return (ns_mount_rights(entry->perms, who) & right) != 0;
 }
@@ -57,7 +68,7 @@ static int denied(struct ns_reason *reason, const char *path, unsigned right)
 static int absent(struct ns_reason *reason, const struct ns_entry *nearest, const char *path,
                   const struct ns_identity *who, unsigned right)
 {
-    if (!may(nearest, who, right))
+    if (!ns_may(nearest, who, right))
         return denied(reason, path, right);
     ns_reason_set(reason, ENOENT, path, "no such name");
     return -ENOENT;
@@ -93,7 +104,7 @@ static int apply_write(struct ns_build *build, const struct ns_op *op,
         ns_tree_nearest(build->root, op->data, op->path_size, &existing);
     int rc = 0;
 
-    if (!may(nearest, who, NS_PERM_WRITE))
+    if (!ns_may(nearest, who, NS_PERM_WRITE))
         return denied(reason, op->data, NS_PERM_WRITE);
     if (existing < op->path_size && !who->stack && !who->privileged)
         rc = create_owned(build, op->data, op->path_size, existing, nearest, who);
@@ -110,7 +121,7 @@ static int apply_mkdir(struct ns_build *build, const struct ns_op *op,
 
     if (entry == NULL)
         return apply_write(build, op, who, reason);
-    return may(entry, who, NS_PERM_WRITE) ? 0 : denied(reason, op->data, NS_PERM_WRITE);
+    return ns_may(entry, who, NS_PERM_WRITE) ? 0 : denied(reason, op->data, NS_PERM_WRITE);
 }
 
 static size_t parent_size(const char *path, size_t size)
@@ -130,12 +141,12 @@ static int apply_remove(struct ns_build *build, const struct ns_op *op,
     if (op->path_size == 1)
         return ns_reason_set(reason, EINVAL, "/", "the root can't be removed");
     if (existing == op->path_size) {
-        if (!may(nearest, who, NS_PERM_WRITE))
+        if (!ns_may(nearest, who, NS_PERM_WRITE))
             return denied(reason, op->data, NS_PERM_WRITE);
         return ns_build_remove(build, op->data, op->path_size);
     }
     if (existing == parent_size(op->data, op->path_size))
-        return may(nearest, who, NS_PERM_WRITE) ? 0 : denied(reason, op->data, NS_PERM_WRITE);
+        return ns_may(nearest, who, NS_PERM_WRITE) ? 0 : denied(reason, op->data, NS_PERM_WRITE);
     return absent(reason, nearest, op->data, who, NS_PERM_WRITE);
 }
 
@@ -189,108 +200,6 @@ int ns_op_apply(struct ns_store *store, struct ns_build *build, const struct ns_
     int rc = who->stack ? 0 : computed(store, op, reason);
 
     return rc == 0 ? apply[op->kind](build, op, who, reason) : rc;
-}
-
-/* ---- observations ---- */
-
-static struct ns_observation *observation_slot(struct ns_observation *table, size_t capacity,
-                                               const char *path, size_t size, uint32_t hash)
-{
-    size_t i = hash & (capacity - 1);
-
-    while (table[i].path != NULL && (table[i].hash != hash || table[i].path_size != size ||
-                                     memcmp(table[i].path, path, size) != 0))
-        i = (i + 1) & (capacity - 1);
-    return &table[i];
-}
-
-static int observations_grow(struct ns_txn *txn)
-{
-    size_t capacity = txn->observed_capacity == 0 ? 16 : txn->observed_capacity * 2;
-    struct ns_observation *table = calloc(capacity, sizeof(table[0]));
-
-    if (table == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < txn->observed_capacity; i++) {
-        const struct ns_observation *old = &txn->observed[i];
-
-        if (old->path != NULL)
-            *observation_slot(table, capacity, old->path, old->path_size, old->hash) = *old;
-    }
-    free(txn->observed);
-    txn->observed = table;
-    txn->observed_capacity = capacity;
-    return 0;
-}
-
-static int observe(struct ns_txn *txn, const char *path, size_t size, unsigned what)
-{
-    uint32_t hash = ns_path_hash(path, size);
-    struct ns_observation *slot;
-
-    if (txn->observed_count * 2 >= txn->observed_capacity && observations_grow(txn) != 0)
-        return -ENOMEM;
-    slot = observation_slot(txn->observed, txn->observed_capacity, path, size, hash);
-    if (slot->path == NULL) {
-        slot->path = strndup(path, size);
-        if (slot->path == NULL)
-            return -ENOMEM;
-        slot->path_size = (uint32_t)size;
-        slot->hash = hash;
-        txn->observed_count++;
-    }
-    slot->what |= what;
-    return 0;
-}
-
-/* Enter what was written since the last time. */
-static int note_own(struct ns_txn *txn)
-{
-    static const unsigned own[] = {
-        [NS_OP_WRITE] = NS_OWN_VALUE, [NS_OP_SET_PERMS] = NS_OWN_PERMS, [NS_OP_TOUCH] = 0};
-    int rc = 0;
-
-    for (; txn->ops_noted < txn->op_count && rc == 0; txn->ops_noted += rc == 0) {
-        const struct ns_op *op = txn->ops[txn->ops_noted];
-
-        if (own[op->kind] != 0)
-            rc = observe(txn, op->data, op->path_size, own[op->kind]);
-    }
-    return rc;
-}
-
-static bool is_own(const struct ns_txn *txn, const char *path, size_t size, unsigned own)
-{
-    return txn->observed_capacity > 0 && (observation_slot(txn->observed, txn->observed_capacity,
-                                                           path, size, ns_path_hash(path, size))
-                                              ->what &
-                                          own) != 0;
-}
-
-static bool holds(const struct ns_observation *observation, const struct ns_entry *before,
-                  const struct ns_entry *now)
-{
-    if (before == now || !(observation->what & (NS_OBSERVED_VALUE | NS_OBSERVED_CHILDREN)))
-        return true;
-    if (before == NULL || now == NULL)
-        return false;
-    if ((observation->what & NS_OBSERVED_VALUE) && before->version != now->version)
-        return false;
-    return !(observation->what & NS_OBSERVED_CHILDREN) ||
-           before->children_version == now->children_version;
-}
-
-bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root)
-{
-    for (size_t i = 0; i < txn->observed_capacity; i++) {
-        const struct ns_observation *seen = &txn->observed[i];
-
-        if (seen->path != NULL &&
-            !holds(seen, ns_tree_lookup(txn->base, seen->path, seen->path_size),
-                   ns_tree_lookup(root, seen->path, seen->path_size)))
-            return false;
-    }
-    return true;
 }
 
 /* ---- life ---- */
@@ -352,10 +261,8 @@ void ns_txn_release(struct ns_txn *txn)
     ns_txn_unpin(txn);
     for (size_t i = 0; i < txn->op_count; i++)
         op_free(txn->ops[i]);
-    for (size_t i = 0; i < txn->observed_capacity; i++)
-        free(txn->observed[i].path);
     free(txn->ops);
-    free(txn->observed);
+    ns_observations_free(txn);
     free(txn);
 }
 
@@ -398,25 +305,8 @@ static int check_path(struct ns_txn *txn, const char *path, size_t size)
     return rc;
 }
 
-/* What the client has written itself, it does not observe; but of an entry of which it has written the value
- * it does observe the permissions, the other way round, and both if only something below was written. `own`:
- * the mark that makes it its own. */
-static int observe_entry(struct ns_txn *txn, const char *path, size_t size, unsigned what,
-                         unsigned own, const struct ns_entry *entry)
-{
-    if (entry != NULL && entry->version == 0 && own != 0) {
-        int rc = note_own(txn);
-
-        if (rc != 0 || is_own(txn, path, size, own))
-            return rc;
-    }
-    return observe(txn, path, size, what);
-}
-
-/* What the client learns from the nearest entry when the name is absent is the absence, and its permissions
- * if it may not even know that. */
-static int look(struct ns_txn *txn, const char *path, unsigned what, unsigned own,
-                const struct ns_entry **found)
+/* Note what the client learns: that the name is absent, or that it may not know, or `what` of the entry. */
+static int look(struct ns_txn *txn, const char *path, unsigned what, const struct ns_entry **found)
 {
     size_t size = strlen(path), existing;
     const struct ns_entry *entry;
@@ -426,14 +316,15 @@ static int look(struct ns_txn *txn, const char *path, unsigned what, unsigned ow
     if (rc != 0)
         return rc;
     entry = ns_tree_nearest(txn->build.root, path, size, &existing);
-    rc = observe_entry(txn, path, size, what, own, existing == size ? entry : NULL);
-    if (rc == 0 && !may(entry, txn->who, NS_PERM_READ))
-        rc = observe(txn, path, existing, NS_OBSERVED_VALUE);
+    if (existing == size && ns_may(entry, txn->who, NS_PERM_READ))
+        rc = ns_observe_entry(txn, path, size, what, entry);
+    else
+        rc = ns_observe(txn, path, size, NS_OBSERVED_VALUE);
     if (rc != 0)
         return rc;
     if (existing < size)
         return absent(&txn->reason, entry, path, txn->who, NS_PERM_READ);
-    if (!may(entry, txn->who, NS_PERM_READ))
+    if (!ns_may(entry, txn->who, NS_PERM_READ))
         return denied(&txn->reason, path, NS_PERM_READ);
     *found = entry;
     return 0;
@@ -441,13 +332,13 @@ static int look(struct ns_txn *txn, const char *path, unsigned what, unsigned ow
 
 int ns_txn_get(struct ns_txn *txn, const char *path, const struct ns_entry **entry)
 {
-    return look(txn, path, NS_OBSERVED_VALUE, 0, entry);
+    return look(txn, path, NS_OBSERVED_VALUE | NS_OBSERVED_PERMS | NS_OBSERVED_CHILDREN, entry);
 }
 
 int ns_txn_read(struct ns_txn *txn, const char *path, const void **value, size_t *size)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_VALUE, NS_OWN_VALUE, &entry);
+    int rc = look(txn, path, NS_OBSERVED_VALUE, &entry);
 
     if (rc == 0) {
         *value = ns_entry_value(entry);
@@ -459,18 +350,23 @@ int ns_txn_read(struct ns_txn *txn, const char *path, const void **value, size_t
 int ns_txn_get_perms(struct ns_txn *txn, const char *path, const struct ns_perms **perms)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_VALUE, NS_OWN_PERMS, &entry);
+    int rc = look(txn, path, NS_OBSERVED_PERMS, &entry);
 
     if (rc == 0)
         *perms = entry->perms;
     return rc;
 }
 
+int ns_txn_directory(struct ns_txn *txn, const char *path, const struct ns_entry **entry)
+{
+    return look(txn, path, NS_OBSERVED_CHILDREN, entry);
+}
+
 int ns_txn_list(struct ns_txn *txn, const char *path,
                 int (*fn)(const struct ns_entry *child, void *arg), void *arg)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_CHILDREN, 0, &entry);
+    int rc = look(txn, path, NS_OBSERVED_CHILDREN, &entry);
 
     return rc == 0 ? ns_entry_each(entry, fn, arg) : rc;
 }
@@ -493,19 +389,6 @@ static struct ns_op *op_new(enum ns_op_kind kind, const char *path, size_t path_
     return op;
 }
 
-/* A refusal is an observation too: of the nearest entry, whose permissions or absence caused it. */
-static int observe_refusal(struct ns_txn *txn, const struct ns_op *op)
-{
-    size_t existing;
-    int rc;
-
-    ns_tree_nearest(txn->build.root, op->data, op->path_size, &existing);
-    rc = observe(txn, op->data, existing, NS_OBSERVED_VALUE);
-    if (rc == 0 && existing < op->path_size)
-        rc = observe(txn, op->data, op->path_size, NS_OBSERVED_VALUE);
-    return rc;
-}
-
 static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, const void *value,
                   size_t value_size, struct ns_perms *perms)
 {
@@ -526,15 +409,15 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
     }
     op->perms = perms;
     rc = ns_op_apply(txn->store, &txn->build, op, txn->who, &txn->reason);
-    if (rc == 0) {
-        txn->ops[txn->op_count++] = op;
-        return 0;
-    }
-    if (rc == -ENOMEM)
+    if (rc == -ENOMEM) {
         txn->damaged = true;
-    else if (observe_refusal(txn, op) != 0)
-        rc = -ENOMEM; /* what can't be noted must not be told */
-    op_free(op);
+        op_free(op);
+        return rc;
+    }
+    /* A refusal was told, so it is kept: a merge has to refuse it again. */
+    op->answer = rc;
+    txn->ops[txn->op_count++] = op;
+    txn->changed |= rc == 0;
     return rc;
 }
 

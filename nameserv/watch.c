@@ -154,7 +154,7 @@ void ns_watches_fire(const struct ns_commit *commit, const struct ns_txn *txn)
         const struct ns_op *op = txn->ops[i];
         struct event event;
 
-        if (op->kind == NS_OP_TOUCH)
+        if (op->kind == NS_OP_TOUCH || op->answer != 0)
             continue;
         event_init(&event, commit, op->data, op->path_size);
         if (same_name(event.sources[0], event.sources[2]))

@@ -174,7 +174,13 @@ enum act {
     NEW_A_CHILD,
     MKDIR_D_N1,
     READ_D_N1,
-    NEW_D_N1_BELOW
+    NEW_D_N1_BELOW,
+    WRITE_A_AGAIN,
+    ABA,
+    RM_D_Q_R,
+    REPLACE_A,
+    DENY_A,
+    NEW_D_Q_GONE
 };
 
 static void perform(struct ns_txn *txn, enum act act)
@@ -202,6 +208,25 @@ static void perform(struct ns_txn *txn, enum act act)
     case WRITE_C: assert_int_equal(write_text(txn, "/m/C", "c"), 0); break;
     case READ_A_X: assert_int_equal(reads(txn, "/m/A/x"), -ENOENT); break;
     case NEW_A_CHILD: assert_int_equal(write_text(txn, "/m/A/other", "o"), 0); break;
+    case WRITE_A_AGAIN: assert_int_equal(write_text(txn, "/m/A", "a"), 0); break;
+    case ABA:
+        put("/m/A", "b");
+        put("/m/A", "a");
+        break;
+    case RM_D_Q_R: assert_int_equal(ns_txn_remove(txn, "/m/D/q/r"), -ENOENT); break;
+    case REPLACE_A:
+        assert_int_equal(ns_txn_set_perms(txn, "/m/A", &list, 1), 0);
+        assert_int_equal(ns_txn_remove(txn, "/m/A"), 0);
+        assert_int_equal(write_text(txn, "/m/A", "new"), 0);
+        break;
+    case DENY_A:
+        list.rights = NS_PERM_NONE;
+        assert_int_equal(ns_txn_set_perms(txn, "/m", &list, 1), 0);
+        break;
+    case NEW_D_Q_GONE:
+        put("/m/D/q", "q");
+        put("/m/D/q", NULL);
+        break;
     }
 }
 
@@ -212,6 +237,12 @@ static const struct {
     {WRITE_A, NOTHING, WRITE_A, 0},
     {READ_A, WRITE_C, WRITE_A, -EAGAIN},
     {READ_A, NOTHING, WRITE_A, 0},
+    {READ_A, WRITE_C, WRITE_A_AGAIN, 0},
+    {READ_A, WRITE_C, ABA, 0},
+    {READ_A, WRITE_C, SET_PERMS_A, 0},
+    {PERMS_A, WRITE_C, WRITE_A, 0},
+    {READ_D_Q, WRITE_C, NEW_D_Q_GONE, 0},
+    {LIST_D, WRITE_C, NEW_D_Q_GONE, 0},
     {LIST_D, WRITE_C, NEW_D_N1, -EAGAIN},
     {LIST_D, WRITE_C, WRITE_D_X, 0},
     {NEW_D_N1, NOTHING, NEW_D_N2, 0},
@@ -234,6 +265,12 @@ static const struct {
     {MKDIR_D_N1, READ_D_N1, NEW_D_N1, -EAGAIN},
     {NEW_D_N1_BELOW, READ_D_N1, NEW_D_N1, -EAGAIN},
     {NEW_D_N1, READ_D_N1, NEW_D_N1, 0},
+    /* it got its permissions from above */
+    {REPLACE_A, PERMS_A, DENY_A, -EAGAIN},
+    /* refusals are told, too */
+    {RM_D_Q_R, WRITE_C, NEW_D_Q, -EAGAIN},
+    {RM_D_Q_R, WRITE_C, NEW_D_N1, 0},
+    {RM_D_Q_R, NOTHING, NEW_D_Q, 0},
     {RM_D_X, NOTHING, RM_D,
      -EAGAIN}, /* removing below a missing parent is an error: it would be seen */
 };

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a transaction has observed, and whether it still holds; see txn.c.
+ *
+ * Compared is what the client was told, not when it was last written: a value that was written again with
+ * the same bytes, or changed and changed back, is the value that was read. So the cost of a merge is that of
+ * what was observed. What the transaction has written itself it does not observe.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nameserv/store_p.h"
+
+/* ---- the table ---- */
+
+static struct ns_observation *slot_of(struct ns_observation *table, size_t capacity,
+                                      const char *path, size_t size, uint32_t hash)
+{
+    size_t i = hash & (capacity - 1);
+
+    while (table[i].path != NULL && (table[i].hash != hash || table[i].path_size != size ||
+                                     memcmp(table[i].path, path, size) != 0))
+        i = (i + 1) & (capacity - 1);
+    return &table[i];
+}
+
+static int grow(struct ns_txn *txn)
+{
+    size_t capacity = txn->observed_capacity == 0 ? 16 : txn->observed_capacity * 2;
+    struct ns_observation *table = calloc(capacity, sizeof(table[0]));
+
+    if (table == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < txn->observed_capacity; i++) {
+        const struct ns_observation *old = &txn->observed[i];
+
+        if (old->path != NULL)
+            *slot_of(table, capacity, old->path, old->path_size, old->hash) = *old;
+    }
+    free(txn->observed);
+    txn->observed = table;
+    txn->observed_capacity = capacity;
+    return 0;
+}
+
+int ns_observe(struct ns_txn *txn, const char *path, size_t size, unsigned what)
+{
+    uint32_t hash = ns_path_hash(path, size);
+    struct ns_observation *slot;
+
+    if (txn->observed_count * 2 >= txn->observed_capacity && grow(txn) != 0)
+        return -ENOMEM;
+    slot = slot_of(txn->observed, txn->observed_capacity, path, size, hash);
+    if (slot->path == NULL) {
+        slot->path = strndup(path, size);
+        if (slot->path == NULL)
+            return -ENOMEM;
+        slot->path_size = (uint32_t)size;
+        slot->hash = hash;
+        txn->observed_count++;
+    }
+    slot->what |= what;
+    return 0;
+}
+
+void ns_observations_free(struct ns_txn *txn)
+{
+    for (size_t i = 0; i < txn->observed_capacity; i++)
+        free(txn->observed[i].path);
+    free(txn->observed);
+}
+
+/* ---- what is its own ---- */
+
+/* Enter what was written since the last time. A name that is removed and made again has its value from the
+ * transaction all the same, but takes its permissions from above. */
+static int note_own(struct ns_txn *txn)
+{
+    static const unsigned own[] = {
+        [NS_OP_WRITE] = NS_OWN_VALUE, [NS_OP_SET_PERMS] = NS_OWN_PERMS, [NS_OP_TOUCH] = 0};
+    int rc = 0;
+
+    for (; txn->ops_noted < txn->op_count && rc == 0; txn->ops_noted += rc == 0) {
+        const struct ns_op *op = txn->ops[txn->ops_noted];
+
+        if (op->answer == 0 && op->kind == NS_OP_REMOVE)
+            txn->own_lost = NS_OWN_PERMS;
+        if (op->answer == 0 && own[op->kind] != 0)
+            rc = ns_observe(txn, op->data, op->path_size, own[op->kind]);
+    }
+    return rc;
+}
+
+static bool is_own(const struct ns_txn *txn, const char *path, size_t size, unsigned own)
+{
+    return txn->observed_capacity > 0 &&
+           (slot_of(txn->observed, txn->observed_capacity, path, size, ns_path_hash(path, size))
+                ->what &
+            own & ~txn->own_lost) != 0;
+}
+
+/* A name that was removed and made again has its permissions from one of those above. */
+static int observe_above(struct ns_txn *txn, const char *path, size_t size)
+{
+    int rc = 0;
+
+    for (size_t end = size - 1; end > 0 && rc == 0; end--)
+        if (path[end] == '/')
+            rc = ns_observe(txn, path, end, NS_OBSERVED_PERMS);
+    return rc == 0 ? ns_observe(txn, "/", 1, NS_OBSERVED_PERMS) : rc;
+}
+
+/* Of an entry of which it has written the value it does observe the permissions, the other way round, and
+ * both if only something below was written; and always that it may read it. */
+int ns_observe_entry(struct ns_txn *txn, const char *path, size_t size, unsigned what,
+                     const struct ns_entry *entry)
+{
+    unsigned own = what == NS_OBSERVED_VALUE   ? NS_OWN_VALUE
+                   : what == NS_OBSERVED_PERMS ? NS_OWN_PERMS
+                                               : 0;
+
+    if (entry->version == 0 && own != 0) {
+        int rc = note_own(txn);
+
+        if (rc != 0)
+            return rc;
+        if (is_own(txn, path, size, own))
+            what = NS_OBSERVED_ACCESS;
+        else if ((what & NS_OBSERVED_PERMS) && (txn->own_lost & NS_OWN_PERMS))
+            rc = observe_above(txn, path, size);
+        if (rc != 0)
+            return rc;
+    }
+    return ns_observe(txn, path, size, what);
+}
+
+/* ---- whether it holds ---- */
+
+/* What a client finds at a name: the nearest entry tells whether it may know (XSA-115). */
+struct sight {
+    const struct ns_entry *nearest, *entry; /* entry: NULL if the name is absent */
+    bool readable;
+};
+
+static struct sight look(const struct ns_entry *root, const struct ns_observation *seen,
+                         const struct ns_identity *who)
+{
+    size_t existing;
+    struct sight sight = {.nearest = ns_tree_nearest(root, seen->path, seen->path_size, &existing)};
+
+    sight.entry = existing == seen->path_size ? sight.nearest : NULL;
+    sight.readable = ns_may(sight.nearest, who, NS_PERM_READ);
+    return sight;
+}
+
+static bool same_value(const struct ns_entry *before, const struct ns_entry *now)
+{
+    if (before == NULL || now == NULL)
+        return before == now;
+    return before->value_size == now->value_size &&
+           memcmp(ns_entry_value(before), ns_entry_value(now), now->value_size) == 0;
+}
+
+static bool same_list(const struct ns_entry *before, const struct ns_entry *now)
+{
+    const struct ns_entry *a, *b;
+
+    if (before == NULL || now == NULL)
+        return before == now;
+    if (before->children == now->children || before->child_count != now->child_count)
+        return before->child_count == now->child_count;
+    a = ns_entry_first(before);
+    for (b = ns_entry_first(now); b != NULL;
+         b = ns_entry_next(now, ns_entry_name(b), b->name_size)) {
+        if (a->name_size != b->name_size ||
+            memcmp(ns_entry_name(a), ns_entry_name(b), b->name_size) != 0)
+            return false;
+        a = ns_entry_next(before, ns_entry_name(a), a->name_size);
+    }
+    return true;
+}
+
+/* Permissions of a name that is absent are those that it would take from above. Equal lists are one object. */
+static bool holds(unsigned what, const struct sight *before, const struct sight *now)
+{
+    if (before->nearest == now->nearest)
+        return (before->entry == NULL) == (now->entry == NULL);
+    if (before->readable != now->readable)
+        return false;
+    if ((what & NS_OBSERVED_PERMS) && before->nearest->perms != now->nearest->perms)
+        return false;
+    if (!before->readable)
+        return true;
+    if ((what & NS_OBSERVED_VALUE) && !same_value(before->entry, now->entry))
+        return false;
+    if ((what & NS_OBSERVED_CHILDREN) && !same_list(before->entry, now->entry))
+        return false;
+    return !(what & NS_OBSERVED_PERMS) || (before->entry == NULL) == (now->entry == NULL);
+}
+
+bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root)
+{
+    const unsigned observed =
+        NS_OBSERVED_VALUE | NS_OBSERVED_PERMS | NS_OBSERVED_CHILDREN | NS_OBSERVED_ACCESS;
+
+    for (size_t i = 0; i < txn->observed_capacity; i++) {
+        const struct ns_observation *seen = &txn->observed[i];
+        struct sight before, now;
+
+        if (seen->path == NULL || !(seen->what & observed))
+            continue;
+        before = look(txn->base, seen, txn->who);
+        now = look(root, seen, txn->who);
+        if (!holds(seen->what, &before, &now))
+            return false;
+    }
+    return true;
+}
