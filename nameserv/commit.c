@@ -237,15 +237,33 @@ static int replay(struct ns_store *store, struct ns_build *merged, const struct 
     return rc == -ENOMEM ? rc : -EAGAIN;
 }
 
+/* It could not be done again as it was: by the name itself, or the one above. */
+static void tell_lost_by(const struct ns_txn *txn, const struct ns_op *op)
+{
+    size_t above = op->path_size;
+
+    if (txn->lost == NULL)
+        return;
+    while (above > 1 && op->data[above - 1] != '/')
+        above--;
+    txn->lost(op->data, op->path_size, NS_OBSERVED_VALUE, txn->lost_arg);
+    txn->lost(op->data, above > 1 ? above - 1 : 1, NS_OBSERVED_VALUE, txn->lost_arg);
+}
+
 static int merge(struct ns_txn *txn, struct ns_build *merged)
 {
     struct ns_store *store = txn->store;
     int rc = ns_txn_holds(txn, store->version->root) ? 0 : -EAGAIN;
 
+    if (rc != 0)
+        ns_txn_tell_lost(txn, store->version->root);
     ns_build_abandon(&txn->build);
     ns_build_begin(merged, store->pool, store->version->root, ++store->serial);
-    for (size_t i = 0; i < txn->op_count && rc == 0; i++)
+    for (size_t i = 0; i < txn->op_count && rc == 0; i++) {
         rc = replay(store, merged, txn->ops[i], txn->who);
+        if (rc == -EAGAIN)
+            tell_lost_by(txn, txn->ops[i]);
+    }
     if (rc == 0)
         return 0;
     ns_build_abandon(merged);

@@ -86,7 +86,7 @@ static void write_output(struct ns_connection *connection)
 /* May the next request be run? */
 static bool accepts(const struct ns_connection *connection)
 {
-    return !connection->broken && connection->request == NULL &&
+    return !connection->broken && !connection->turn.held && connection->request == NULL &&
            ns_output_size(&connection->output) < NS_OUTPUT_FULL;
 }
 
@@ -105,7 +105,8 @@ static size_t run_messages(struct ns_connection *connection, const char *bytes, 
             connection->broken = true; /* there is no way to find the next header */
         if (taken <= 0)
             break;
-        ns_operation_run(connection, &header, bytes + used + NS_WIRE_HEADER_SIZE);
+        if (!ns_operation_run(connection, &header, bytes + used + NS_WIRE_HEADER_SIZE))
+            break;
         ns_events_move(connection);
         used += (size_t)taken;
     }

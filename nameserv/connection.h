@@ -8,6 +8,7 @@
  *   connection_socket.c  what carries them: a UNIX stream socket
  *   operations.c  the table of operations, one request at a time; computed.c and listing.c belong to it
  *   events.c      watches and their events
+ *   turn.c        who has lost a conflict has its turn, while others wait
  *
  * THE WAY OF A REQUEST. When a connection is readable, one read takes what is there and every whole
  * message is run at once; replies are appended to the connection's output, each followed by the
@@ -33,6 +34,7 @@
 #include "nameserv/mount.h"
 #include "nameserv/server.h"
 #include "nameserv/store.h"
+#include "nameserv/turn.h"
 #include "nameserv/wire.h"
 
 enum {
@@ -144,6 +146,7 @@ struct ns_connection {
     char *error; /* the sentence about the last refusal; NULL = none */
     LIST_HEAD(, ns_client_txn) txns;
     unsigned txn_count;
+    struct ns_turn turn;
     uint32_t last_txn_id;
     struct ns_listing *listing;
     LIST_HEAD(, ns_client_watch) watches;
@@ -157,7 +160,8 @@ struct ns_server {
     struct ns_store *store;
     struct ns_loop *loop;
     struct ns_stats *stats;
-    struct ns_timer flush;  /* always running, so that starting it anew can't fail */
+    struct ns_timer flush; /* always running, so that starting it anew can't fail */
+    struct ns_turns turns;
     struct ns_timer accept; /* accept again, after a pause for lack of descriptors */
     LIST_HEAD(, ns_connection) connections;
     TAILQ_HEAD(ns_ready, ns_connection) ready;
@@ -210,8 +214,9 @@ int ns_connection_accept(struct ns_server *server, int fd, const struct ns_ident
 
 /* ---- operations.c ---- */
 
-/* Run one request: it is answered when this returns, or connection->request waits. */
-void ns_operation_run(struct ns_connection *connection, const struct ns_wire_header *header,
+/* Run one request: it is answered when this returns true, or connection->request waits. False: the connection
+ * is held (nameserv/turn.h), and the request has to be run again when it no longer is. */
+bool ns_operation_run(struct ns_connection *connection, const struct ns_wire_header *header,
                       const char *payload);
 
 /* Abort what the client has open. */

@@ -199,21 +199,89 @@ static bool holds(unsigned what, const struct sight *before, const struct sight 
     return !(what & NS_OBSERVED_PERMS) || (before->entry == NULL) == (now->entry == NULL);
 }
 
-bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root)
+static bool observation_holds(const struct ns_txn *txn, const struct ns_observation *seen,
+                              const struct ns_entry *root)
 {
     const unsigned observed =
         NS_OBSERVED_VALUE | NS_OBSERVED_PERMS | NS_OBSERVED_CHILDREN | NS_OBSERVED_ACCESS;
+    struct sight before, now;
 
-    for (size_t i = 0; i < txn->observed_capacity; i++) {
-        const struct ns_observation *seen = &txn->observed[i];
-        struct sight before, now;
+    if (seen->path == NULL || !(seen->what & observed))
+        return true;
+    before = look(txn->base, seen, txn->who);
+    now = look(root, seen, txn->who);
+    return holds(seen->what, &before, &now);
+}
 
-        if (seen->path == NULL || !(seen->what & observed))
-            continue;
-        before = look(txn->base, seen, txn->who);
-        now = look(root, seen, txn->who);
-        if (!holds(seen->what, &before, &now))
+bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root)
+{
+    for (size_t i = 0; i < txn->observed_capacity; i++)
+        if (!observation_holds(txn, &txn->observed[i], root))
             return false;
-    }
     return true;
+}
+
+/* ---- who has lost by what ---- */
+
+void ns_txn_on_conflict(struct ns_txn *txn,
+                        void (*fn)(const char *path, size_t size, unsigned what, void *arg),
+                        void *arg)
+{
+    txn->lost = fn;
+    txn->lost_arg = arg;
+}
+
+void ns_txn_tell_lost(const struct ns_txn *txn, const struct ns_entry *root)
+{
+    for (size_t i = 0; i < txn->observed_capacity && txn->lost != NULL; i++) {
+        const struct ns_observation *seen = &txn->observed[i];
+
+        if (!observation_holds(txn, seen, root))
+            txn->lost(seen->path, seen->path_size, seen->what, txn->lost_arg);
+    }
+}
+
+bool ns_txn_changes(const struct ns_txn *txn)
+{
+    return txn->changed;
+}
+
+static bool is_below(const char *path, size_t size, const char *above, size_t above_size)
+{
+    if (above_size == 1)
+        return size > 1;
+    return size > above_size && path[above_size] == '/' && memcmp(path, above, above_size) == 0;
+}
+
+/* The change is below the name: does it make the name, or make or remove a child? */
+static bool disturbs_from_below(const struct ns_op *op, const struct ns_entry *root, size_t size,
+                                unsigned what)
+{
+    size_t first = size == 1 ? 1 : size + 1;
+    const char *slash = memchr(op->data + first, '/', op->path_size - first);
+    size_t child = slash == NULL ? op->path_size : (size_t)(slash - op->data);
+
+    if (ns_tree_lookup(root, op->data, child) == NULL)
+        return (what & NS_OBSERVED_CHILDREN) || ns_tree_lookup(root, op->data, size) == NULL;
+    return (what & NS_OBSERVED_CHILDREN) && op->kind == NS_OP_REMOVE && child == op->path_size;
+}
+
+static bool op_disturbs(const struct ns_op *op, const struct ns_entry *root, const char *path,
+                        size_t size, unsigned what)
+{
+    if (op->answer != 0 || op->kind == NS_OP_TOUCH)
+        return false;
+    if (is_below(op->data, op->path_size, path, size))
+        return disturbs_from_below(op, root, size, what);
+    if (is_below(path, size, op->data, op->path_size))
+        return op->kind == NS_OP_REMOVE || op->kind == NS_OP_SET_PERMS;
+    return op->path_size == size && memcmp(op->data, path, size) == 0;
+}
+
+bool ns_txn_disturbs(const struct ns_txn *txn, const char *path, size_t size, unsigned what)
+{
+    for (size_t i = 0; i < txn->op_count; i++)
+        if (op_disturbs(txn->ops[i], txn->store->version->root, path, size, what))
+            return true;
+    return false;
 }

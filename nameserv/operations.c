@@ -265,6 +265,8 @@ static int run_transaction_start(struct ns_call *call)
     if (connection->txn_count >= call->server->txns_max)
         return ns_call_refuse(call, ENOSPC, "a connection may have %u open transactions",
                               call->server->txns_max);
+    if (!ns_turn_begin(connection))
+        return NS_CALL_HELD;
     txn = calloc(1, sizeof(*txn));
     if (txn == NULL)
         return -ENOMEM;
@@ -273,7 +275,9 @@ static int run_transaction_start(struct ns_call *call)
         free(txn);
         return error;
     }
+    ns_txn_on_conflict(txn->txn, ns_turn_lost, connection);
     txn->id = unused_txn_id(connection);
+    ns_turn_started(connection, txn->id);
     LIST_INSERT_HEAD(&connection->txns, txn, link);
     connection->txn_count++;
     return ns_call_put_number(call, "", txn->id);
@@ -284,15 +288,22 @@ static int run_transaction_end(struct ns_call *call)
     const char *how = call->arguments.first;
     struct ns_txn *txn = call->in->txn;
     uint64_t version;
+    uint32_t id;
+    int error = 0;
 
     if (strcmp(how, "T") != 0 && strcmp(how, "F") != 0)
         return ns_call_refuse(call, EINVAL, "a transaction ends with T (commit) or F (abort)");
+    if (*how == 'T' && !ns_turn_allows(call->connection, txn))
+        return NS_CALL_HELD;
+    id = call->in->id;
     free_txn(call->connection, call->in);
     call->in = NULL;
     if (*how == 'T')
-        return ns_txn_commit(txn, &version, &call->reason);
-    ns_txn_abort(txn);
-    return 0;
+        error = ns_txn_commit(txn, &version, &call->reason);
+    else
+        ns_txn_abort(txn);
+    ns_turn_ended(call->connection, id, *how == 'T' && error == 0);
+    return error;
 }
 
 void ns_operations_reset(struct ns_connection *connection)
@@ -306,6 +317,7 @@ void ns_operations_reset(struct ns_connection *connection)
         ns_txn_abort(txn->txn);
         free_txn(connection, txn);
     }
+    ns_turn_reset(connection);
 }
 
 /* ---- the table and the dispatcher ---- */
@@ -416,6 +428,10 @@ static int run_in_txn(struct ns_call *call)
     if (call->in != NULL) {
         call->in->changes += use == NS_TXN_CHANGE;
     } else if (error == 0 && use == NS_TXN_CHANGE) {
+        if (!ns_turn_allows(call->connection, call->txn)) {
+            ns_txn_abort(call->txn);
+            return NS_CALL_HELD;
+        }
         error = ns_txn_commit(call->txn, &version, &call->reason);
     } else if (call->txn != NULL) { /* a listing may have kept it */
         ns_txn_abort(call->txn);
@@ -436,7 +452,7 @@ static int run(struct ns_call *call, const char *payload)
     return error == 0 ? run_in_txn(call) : error;
 }
 
-void ns_operation_run(struct ns_connection *connection, const struct ns_wire_header *header,
+bool ns_operation_run(struct ns_connection *connection, const struct ns_wire_header *header,
                       const char *payload)
 {
     struct ns_call call;
@@ -451,8 +467,10 @@ void ns_operation_run(struct ns_connection *connection, const struct ns_wire_hea
     call.reply_size = 0;
     connection->server->counters.requests++;
     error = run(&call, payload);
-    if (error == NS_ANSWERED_ELSEWHERE)
-        return;
+    if (error == NS_CALL_HELD)
+        connection->server->counters.requests--; /* it will come again */
+    if (error > 0)
+        return error == NS_ANSWERED_ELSEWHERE;
     if (error < 0) {
         bool said = call.reason.text[0] != '\0';
         const char *path = said ? call.reason.path : call.path != NULL ? call.path : "";
@@ -463,4 +481,5 @@ void ns_operation_run(struct ns_connection *connection, const struct ns_wire_hea
     } else {
         ns_operations_reply(connection, header, "OK", sizeof("OK"));
     }
+    return true;
 }

@@ -12,6 +12,9 @@
 /* What a function answers if the reply comes by another way, now or later. */
 enum { NS_ANSWERED_ELSEWHERE = 1 };
 
+/* ... or if it waits for the end of somebody's turn, and has done nothing. */
+enum { NS_CALL_HELD = 2 };
+
 /* What the transaction number of the header means to an operation. */
 enum ns_txn_use {
     NS_TXN_IGNORED, /* not looked at */

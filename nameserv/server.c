@@ -325,9 +325,12 @@ static const struct {
     {"errors", offsetof(struct ns_server_counters, errors)},
     {"events", offsetof(struct ns_server_counters, events)},
     {"events_merged", offsetof(struct ns_server_counters, events_merged)},
+    {"held", offsetof(struct ns_server_counters, held)},
     {"reads", offsetof(struct ns_server_counters, reads)},
     {"replies", offsetof(struct ns_server_counters, replies)},
     {"requests", offsetof(struct ns_server_counters, requests)},
+    {"turns", offsetof(struct ns_server_counters, turns)},
+    {"turns_expired", offsetof(struct ns_server_counters, turns_expired)},
     {"writes", offsetof(struct ns_server_counters, writes)},
 };
 enum { COUNTERS = sizeof(counter_names) / sizeof(counter_names[0]) };
@@ -425,7 +428,8 @@ static int start(struct ns_server *server, const struct ns_server_options *optio
         error = bind_socket(server, options->mode, reason);
     if (error == 0)
         error = register_stats(server, options->stats, reason);
-    if (error == 0 && (error = ns_timer_start(server->loop, &server->flush, FLUSH_IDLE)) < 0)
+    if (error == 0 && ((error = ns_timer_start(server->loop, &server->flush, FLUSH_IDLE)) < 0 ||
+                       (error = ns_turns_start(server)) < 0))
         fail(reason, -error, "out of memory");
     if (error == 0 && (error = ns_loop_add(server->loop, &server->io, EPOLLIN)) < 0)
         fail(reason, -error, "%s: %s", server->path, strerror(-error));
@@ -456,6 +460,7 @@ void ns_server_free(struct ns_server *server)
         ns_connection_close(connection);
     }
     ns_timer_stop(server->loop, &server->flush);
+    ns_turns_stop(server);
     ns_timer_stop(server->loop, &server->accept);
     if (server->io.fd >= 0) {
         ns_loop_remove(server->loop, &server->io);

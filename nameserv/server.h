@@ -44,7 +44,8 @@ void ns_server_free(struct ns_server *server);
 
 struct ns_server_counters {
     uint64_t connections, connections_total, requests, replies, errors, events, events_merged;
-    uint64_t reads, writes; /* system calls */
+    uint64_t reads, writes;              /* system calls */
+    uint64_t turns, turns_expired, held; /* nameserv/turn.h; held: requests */
 };
 void ns_server_counters(const struct ns_server *server, struct ns_server_counters *out);
 

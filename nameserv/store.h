@@ -125,6 +125,19 @@ int ns_txn_get_perms(struct ns_txn *txn, const char *path, const struct ns_perms
 int ns_txn_set_perms(struct ns_txn *txn, const char *path, const struct ns_perm *list,
                      size_t count);
 
+/* Has any change succeeded in it, so that its commit changes something? */
+bool ns_txn_changes(const struct ns_txn *txn);
+
+/* Have fn called, when the commit fails for a conflict, for each name that is not as the transaction saw it.
+ * what says how it was seen, for ns_txn_disturbs(). */
+void ns_txn_on_conflict(struct ns_txn *txn,
+                        void (*fn)(const char *path, size_t size, unsigned what, void *arg),
+                        void *arg);
+
+/* Could the commit of txn be seen by a transaction that has looked at this name in this way? True also in
+ * rare cases in which it could not. */
+bool ns_txn_disturbs(const struct ns_txn *txn, const char *path, size_t size, unsigned what);
+
 /* The stack only: count the name as changed although its value is not, so that what is derived from
  * it is compiled anew and its watches stay silent. */
 int ns_txn_touch(struct ns_txn *txn, const char *path);

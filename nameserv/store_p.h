@@ -152,9 +152,11 @@ struct ns_txn {
     size_t observed_count, observed_capacity;
     unsigned own_lost; /* NS_OWN_* that hold no longer: something was removed */
     bool changed;      /* an operation succeeded: there is something to commit */
-    bool pinned;       /* stands in the store's list, and keeps what its base needs */
-    bool damaged;      /* the build has the beginning of a change that failed; `ops` has not */
-    bool expired;      /* ended to get memory back: -EAGAIN for all that follows */
+    void (*lost)(const char *path, size_t size, unsigned what, void *arg); /* may be NULL */
+    void *lost_arg;
+    bool pinned;  /* stands in the store's list, and keeps what its base needs */
+    bool damaged; /* the build has the beginning of a change that failed; `ops` has not */
+    bool expired; /* ended to get memory back: -EAGAIN for all that follows */
     struct ns_reason reason;
     struct ns_txn *next, *previous;
 };
@@ -180,6 +182,9 @@ int ns_observe_entry(struct ns_txn *txn, const char *path, size_t size, unsigned
 
 /* Merge: is everything that the transaction observed in `root` as it was in its base? */
 bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root);
+
+/* It has lost: tell txn->lost what does not hold in `root`. */
+void ns_txn_tell_lost(const struct ns_txn *txn, const struct ns_entry *root);
 
 void ns_observations_free(struct ns_txn *txn);
 

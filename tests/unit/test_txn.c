@@ -246,6 +246,239 @@ static void siblings_of_open_transactions_never_conflict(void **state)
         close(fds[i]);
 }
 
+/* ---- a client that thinks, and one that does not ---- */
+
+/* As somebody without privilege. The server asks the kernel when it accepts. */
+static int connect_as(uid_t uid)
+{
+    struct message reply;
+    int client;
+
+    if (geteuid() != 0 && uid != 0)
+        skip();
+    assert_int_equal(seteuid(uid), 0);
+    client = raw_connect(&names);
+    assert_int_equal(seteuid(0), 0);
+    raw_ask(client, NS_WIRE_READ, 0, "/", 2, &reply);
+    return client;
+}
+
+struct hot_writer {
+    int fd;
+    const char *path;
+    pthread_t thread;
+    _Atomic bool stop;
+    uint64_t written;
+};
+
+static void *write_without_a_pause(void *arg)
+{
+    struct hot_writer *writer = arg;
+    struct message reply;
+    char payload[64];
+
+    while (!writer->stop) {
+        int size =
+            sprintf(payload, "%s%c%llu", writer->path, 0, (unsigned long long)writer->written);
+
+        raw_send(writer->fd, NS_WIRE_WRITE, 0, 0, payload, (size_t)size);
+        raw_receive(writer->fd, &reply);
+        expect_bytes(&reply, NS_WIRE_WRITE, "OK", 3);
+        writer->written++;
+    }
+    return NULL;
+}
+
+static void writer_start(struct hot_writer *writer, int client, const char *path)
+{
+    *writer = (struct hot_writer){.fd = client, .path = path};
+    assert_int_equal(pthread_create(&writer->thread, NULL, write_without_a_pause, writer), 0);
+}
+
+static void writer_stop(struct hot_writer *writer)
+{
+    writer->stop = true;
+    pthread_join(writer->thread, NULL);
+    close(writer->fd);
+}
+
+/* Read, think, write; what END says. */
+static bool think(int client, const char *one, const char *two)
+{
+    uint32_t tx = raw_begin(client);
+    struct message reply;
+    char payload[64];
+
+    raw_ask(client, NS_WIRE_READ, tx, one, strlen(one) + 1, &reply);
+    raw_ask(client, NS_WIRE_READ, tx, two, strlen(two) + 1, &reply);
+    usleep(1000);
+    raw_ask(client, NS_WIRE_WRITE, tx, payload, (size_t)sprintf(payload, "%s%cthought", one, 0),
+            &reply);
+    raw_ask(client, NS_WIRE_TRANSACTION_END, tx, "T", 2, &reply);
+    if (reply.header.type == NS_WIRE_ERROR)
+        assert_string_equal(reply.payload, "EAGAIN");
+    return reply.header.type == NS_WIRE_TRANSACTION_END;
+}
+
+static uint64_t server_counter(const char *name)
+{
+    char path[64];
+    struct message reply;
+
+    raw_ask(fd, NS_WIRE_READ, 0, path, (size_t)sprintf(path, "/stats/server/%s", name) + 1, &reply);
+    return strtoull(reply.payload, NULL, 10);
+}
+
+enum { THOUGHTS = 30 };
+
+/* How many tries all of them took. */
+static unsigned think_often(int client, const char *one, const char *two)
+{
+    unsigned tries = 0;
+
+    for (int i = 0; i < THOUGHTS; i++) {
+        do
+            tries++;
+        while (!think(client, one, two));
+    }
+    return tries;
+}
+
+/* One try to lose, one in turn; one more for each turn that this machine was too slow for. */
+static void thinking_wins_in_the_second_try(void **state)
+{
+    struct hot_writer writer;
+    unsigned tries;
+
+    (void)state;
+    writer_start(&writer, raw_connect(&names), "/hot/a");
+    tries = think_often(other, "/hot/a", "/cold");
+    writer_stop(&writer);
+    assert_true(tries <= 2 * THOUGHTS + server_counter("turns_expired"));
+    assert_true(tries > THOUGHTS); /* the writer was hot */
+    assert_true(writer.written > tries);
+}
+
+static void thinking_about_two_hot_names(void **state)
+{
+    struct hot_writer a, b;
+    unsigned tries;
+
+    (void)state;
+    writer_start(&a, raw_connect(&names), "/hot/a");
+    writer_start(&b, raw_connect(&names), "/hot/b");
+    tries = think_often(other, "/hot/a", "/hot/b");
+    writer_stop(&a);
+    writer_stop(&b);
+    assert_true(tries <= 3 * THOUGHTS + server_counter("turns_expired"));
+}
+
+static void writers_without_privilege_do_not_keep_root_from_winning(void **state)
+{
+    struct hot_writer writers[3];
+    unsigned tries;
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_WRITE, 0, "/hot/a\0x");
+    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0, "/hot/a\0b0\0");
+    for (int i = 0; i < 3; i++)
+        writer_start(&writers[i], connect_as(1000 + (uid_t)i), "/hot/a");
+    tries = think_often(other, "/hot/a", "/cold");
+    for (int i = 0; i < 3; i++)
+        writer_stop(&writers[i]);
+    assert_true(tries <= 2 * THOUGHTS + server_counter("turns_expired"));
+}
+
+static void root_is_never_held_back_by_those_without_privilege(void **state)
+{
+    struct hot_writer writer;
+    int alice = connect_as(1000);
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_WRITE, 0, "/hot/a\0x");
+    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0, "/hot/a\0b0\0");
+    writer_start(&writer, raw_connect(&names), "/hot/a");
+    for (int i = 0; i < THOUGHTS; i++)
+        think(alice, "/hot/a", "/cold");
+    writer_stop(&writer);
+    assert_true(server_counter("turns") > 0);
+    assert_int_equal(server_counter("held"), 0);
+    close(alice);
+}
+
+/* What one attacker without privilege can do to another client of its kind: delay, and not for long. */
+static void those_without_privilege_hold_back_each_other_for_a_moment(void **state)
+{
+    int attacker, victim;
+    struct message reply;
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_WRITE, 0, "/hot/a\0x");
+    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0, "/hot/a\0b0\0");
+    attacker = connect_as(1000);
+    victim = connect_as(1001);
+    for (int i = 0; i < 5; i++) {
+        uint32_t tx = raw_begin(attacker);
+
+        EXPECT_OK(attacker, NS_WIRE_WRITE, tx, "/hot/a\0mine");
+        raw_ask(attacker, NS_WIRE_READ, tx, "/hot/a/absent", 14, &reply);
+        EXPECT_OK(victim, NS_WIRE_WRITE, 0,
+                  "/hot/a/absent\0x"); /* waits for a turn to end, if any */
+        EXPECT_OK(victim, NS_WIRE_RM, 0, "/hot/a/absent\0");
+        EXPECT_OK(victim, NS_WIRE_WRITE, 0, "/hot/a/absent\0x");
+        raw_ask(attacker, NS_WIRE_TRANSACTION_END, tx, "T", 2, &reply);
+        EXPECT_OK(victim, NS_WIRE_RM, 0, "/hot/a/absent\0");
+    }
+    assert_true(server_counter("held") <= 20);
+    close(attacker);
+    close(victim);
+}
+
+/* A read-modify-write loop of many on one name: everybody gets through, nothing is lost. */
+enum { COUNTERS = 6, COUNTED = 40 };
+
+static void *count_up(void *arg)
+{
+    int client = *(int *)arg;
+
+    for (int i = 0; i < COUNTED;) {
+        struct message reply;
+        char payload[64];
+        uint32_t tx;
+
+        raw_send(client, NS_WIRE_TRANSACTION_START, 0, 0, "", 1);
+        raw_receive(client, &reply);
+        tx = (uint32_t)strtoul(reply.payload, NULL, 10);
+        raw_send(client, NS_WIRE_READ, tx, 0, "/count", 7);
+        raw_receive(client, &reply);
+        raw_send(client, NS_WIRE_WRITE, tx, 0, payload,
+                 (size_t)sprintf(payload, "/count%c%lu", 0, strtoul(reply.payload, NULL, 10) + 1));
+        raw_receive(client, &reply);
+        raw_send(client, NS_WIRE_TRANSACTION_END, tx, 0, "T", 2);
+        raw_receive(client, &reply);
+        i += reply.header.type == NS_WIRE_TRANSACTION_END;
+    }
+    return NULL;
+}
+
+static void everybody_counts(void **state)
+{
+    pthread_t threads[COUNTERS];
+    int fds[COUNTERS];
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_WRITE, 0, "/count\0000");
+    for (int i = 0; i < COUNTERS; i++) {
+        fds[i] = raw_connect(&names);
+        assert_int_equal(pthread_create(&threads[i], NULL, count_up, &fds[i]), 0);
+    }
+    for (int i = 0; i < COUNTERS; i++) {
+        pthread_join(threads[i], NULL);
+        close(fds[i]);
+    }
+    EXPECT(fd, NS_WIRE_READ, 0, "/count\0", "240");
+}
+
 #define TXN_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -255,6 +488,12 @@ int main(void)
         TXN_TEST(write_skew),
         TXN_TEST(siblings_by_eight_clients_never_conflict),
         TXN_TEST(siblings_of_open_transactions_never_conflict),
+        TXN_TEST(thinking_wins_in_the_second_try),
+        TXN_TEST(thinking_about_two_hot_names),
+        TXN_TEST(writers_without_privilege_do_not_keep_root_from_winning),
+        TXN_TEST(root_is_never_held_back_by_those_without_privilege),
+        TXN_TEST(those_without_privilege_hold_back_each_other_for_a_moment),
+        TXN_TEST(everybody_counts),
     };
 
     return cmocka_run_group_tests_name("txn", tests, NULL, NULL);
