@@ -71,8 +71,10 @@ HEADERS  := $(foreach folder,$(FOLDERS),$(wildcard $(folder)/*.h))
 PROGRAMS := $(patsubst dataplane/main.c,$(B)/kedged,$(wildcard dataplane/main.c)) \
             $(patsubst cli/main.c,$(B)/kedgectl,$(wildcard cli/main.c))
 EXAMPLES := $(patsubst docs/examples/%.c,$(B)/examples/%,$(wildcard docs/examples/*.c))
-BENCHES  := $(patsubst bench/%.c,$(B)/bench/%,$(filter-out bench/generator.c,$(wildcard bench/*.c))) \
-            $(patsubst bench/%.c,$(B)/bench/%.so,$(wildcard bench/generator.c))
+# Those that are loaded with LD_PRELOAD.
+PLUGINS  := $(wildcard bench/generator.c bench/xen_stub.c)
+BENCHES  := $(patsubst bench/%.c,$(B)/bench/%,$(filter-out $(PLUGINS),$(wildcard bench/*.c))) \
+            $(PLUGINS:bench/%.c=$(B)/bench/%.so)
 UNITS    := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 REPLAYS  := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -94,7 +96,7 @@ $(B)/flags: always
 
 # The folders that may include DPDK's headers.
 $(O)/arp/%.o $(O)/flows/%.o $(O)/dataplane/%.o $(O)/bench/%.o $(O)/tests/%.o: DPDK := $(DPDK_CFLAGS)
-$(O)/bench/generator.o: EXTRA := -fPIC
+$(PLUGINS:%.c=$(O)/%.o): EXTRA := -fPIC
 # libFuzzer gives no header for its entry point.
 $(O)/tests/fuzz/%.o: EXTRA := -Wno-missing-prototypes
 
@@ -124,6 +126,8 @@ $(B)/examples/%: $(O)/docs/examples/%.o $(B)/libnameserv.a
 	$(call link,-Wl$(comma)--as-needed $(URCU_LIBS))
 $(B)/bench/generator.so: $(O)/bench/generator.o
 	$(call link,-shared -Wl$(comma)--as-needed $(DPDK_LIBS) -ldl)
+$(B)/bench/xen_stub.so: $(O)/bench/xen_stub.o
+	$(call link,-shared -ldl)
 $(B)/bench/%: $(O)/bench/%.o $(LIBS)
 	$(call link,$(LDLIBS))
 # test_x tests x.c: it is linked with the folder of x.c and those below, any other test with all.
@@ -198,6 +202,8 @@ bench: all benches ## all benchmarks; results go to bench/results (first: make h
 	$(Q)bench/run
 bench-push: all benches ## from a change to the wire, by number of dependents
 	$(Q)bench/run push
+bench-names: all benches ## the name service beside Debian's oxenstored and xenstored
+	$(Q)bench/run names
 hugepages: ## reserve HUGEPAGES=512 MiB of 2 MiB pages
 	$(Q)conf/hugepages $(HUGEPAGES)
 
@@ -230,4 +236,4 @@ clean: ## remove build/
 
 always:
 .PHONY: all tests benches help clean always deps test unit e2e test-asan test-tsan threaded fuzz \
-        fuzzers format check-format lint run demo bench bench-push hugepages install uninstall
+        fuzzers format check-format lint run demo bench bench-push bench-names hugepages install uninstall
