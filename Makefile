@@ -140,6 +140,9 @@ folder_of       = $(firstword $(foreach folder,$(FOLDERS),$(if $(wildcard $(fold
 libs_of         = $(or $(patsubst %,$(B)/lib%.a,$(below_$(call folder_of,$(1)))),$(LIBS))
 $(B)/tests/test_%: $(O)/tests/unit/test_%.o $$(call libs_of,$$*)
 	$(call link,$(LDLIBS) -lrte_net_ring -lcmocka)
+# Allocations of the name service fail one after the other there.
+$(B)/tests/test_memory: LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc strdup strndup asprintf \
+                                     tsearch,-Wl$(comma)--wrap=$(f))
 $(B)/tests/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(LIBS)
 	$(call link,$(LDLIBS))
 $(B)/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBS)
