@@ -87,6 +87,7 @@ struct ns_store_counters {
     uint64_t records_compiled, records_same;
     uint64_t anchors, anchors_forgotten;
     uint64_t watch_events;
+    uint64_t watch_steps; /* names looked up and watches looked at to find whom to tell */
     uint64_t transactions_open, transactions_expired;
     uint64_t pool_bytes, waiting_bytes;
     uint64_t published_clock; /* ns_clock() just before the newest version was published */

@@ -64,9 +64,11 @@ static void fire_at(const struct event *event, size_t prefix_size, uint32_t hash
     struct ns_anchor *anchor = ns_anchor_lookup(store, event->path, prefix_size, hash);
     struct ns_watch *next;
 
+    store->counters.watch_steps++;
     for (struct ns_watch *watch = anchor == NULL ? NULL : anchor->watches; watch != NULL;
          watch = next) {
         next = watch->next;
+        store->counters.watch_steps++;
         if (!may_hear(event, watch->who))
             continue;
         store->counters.watch_events++;
