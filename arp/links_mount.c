@@ -350,7 +350,24 @@ static void links_abandon(struct ns_mount *mount, struct ns_commit *commit)
 
 static const char *const iface_also[] = {"/port", "/bridge", NULL};
 
-static const struct ns_mount_ops port_ops = {.name = "ports", .check = links_check};
+/* What the stack reports of a port: /port/NAME/link and the like. */
+static bool port_transient(const struct ns_mount *mount, const char *path, size_t path_size,
+                           const struct ns_entry *entry)
+{
+    const struct links_names *names = ((const struct links_part *)mount)->names;
+    const char *name = ns_entry_name(entry);
+    struct name_part last = {.text = name, .size = entry->name_size};
+    const struct links_rule *rule;
+    size_t depth = 0;
+
+    for (size_t i = mount->path_size; i < path_size; i++)
+        depth += path[i] == '/';
+    rule = depth == 2 ? find_rule(names, &last) : NULL;
+    return rule != NULL && rule->stack;
+}
+
+static const struct ns_mount_ops port_ops = {
+    .name = "ports", .check = links_check, .transient = port_transient};
 static const struct ns_mount_ops bridge_ops = {.name = "bridges", .check = links_check};
 static const struct ns_mount_ops iface_ops = {
     .name = "interfaces",

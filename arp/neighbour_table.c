@@ -295,10 +295,23 @@ size_t neighbours_count(const struct neighbours *neighbours)
 
 static const char *const neighbour_also[] = {"/port", "/bridge", "/iface", NULL};
 
+/* What was learned, or has failed, is found out again. */
+static bool neighbour_transient(const struct ns_mount *mount, const char *path, size_t path_size,
+                                const struct ns_entry *entry)
+{
+    struct rte_ether_addr mac;
+    enum neighbour_value kind;
+
+    (void)mount, (void)path, (void)path_size;
+    return neighbour_parse(ns_entry_value(entry), entry->value_size, &mac, &kind) == 0 &&
+           kind != NEIGHBOUR_VALUE_STATIC;
+}
+
 static const struct ns_mount_ops neighbour_ops = {
     .name = "neighbours",
     .also = neighbour_also,
     .check = neighbour_check,
+    .transient = neighbour_transient,
     .after = neighbour_after,
 };
 

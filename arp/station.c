@@ -365,10 +365,23 @@ size_t stations_learned(const struct stations *stations)
 
 static const char *const station_also[] = {"/port", "/bridge", "/iface", NULL};
 
+/* A station that was learned is learned again. */
+static bool station_transient(const struct ns_mount *mount, const char *path, size_t path_size,
+                              const struct ns_entry *entry)
+{
+    char port[LINK_NAME_MAX];
+    bool is_static;
+
+    (void)mount, (void)path, (void)path_size;
+    return station_parse(ns_entry_value(entry), entry->value_size, port, &is_static) == 0 &&
+           !is_static;
+}
+
 static const struct ns_mount_ops station_ops = {
     .name = "stations",
     .also = station_also,
     .check = station_check,
+    .transient = station_transient,
     .after = station_after,
 };
 

@@ -162,6 +162,28 @@ static void run_hook(struct ns_commit *commit, size_t hook_offset, bool only_pre
     }
 }
 
+/* Last of all: a listener that agrees has done its work in vain if somebody refuses after it. */
+static int prepare_listeners(struct ns_commit *commit)
+{
+    for (struct ns_listener *l = commit->store->listeners; l != NULL; l = l->next) {
+        int rc = l->prepare(l, commit);
+
+        if (rc != 0)
+            return rc;
+        l->prepared = true;
+    }
+    return 0;
+}
+
+static void end_listeners(struct ns_commit *commit, bool published)
+{
+    for (struct ns_listener *l = commit->store->listeners; l != NULL; l = l->next) {
+        if (l->prepared)
+            (published ? l->publish : l->abandon)(l, commit);
+        l->prepared = false;
+    }
+}
+
 static int judge(struct ns_commit *commit)
 {
     int rc = run_checks(commit);
@@ -170,6 +192,8 @@ static int judge(struct ns_commit *commit)
         rc = run_prepares(commit);
     if (rc == 0)
         rc = ns_anchors_compile(commit);
+    if (rc == 0 && commit->judge == NULL)
+        rc = prepare_listeners(commit);
     return rc;
 }
 
@@ -196,6 +220,7 @@ static int commit_begin(struct ns_commit *commit)
 
 static void commit_abandon(struct ns_commit *commit)
 {
+    end_listeners(commit, false);
     run_hook(commit, offsetof(struct ns_mount_ops, abandon), true);
     ns_anchors_abandon(commit);
     if (commit->object_batch != NULL)
@@ -222,6 +247,7 @@ static void commit_publish(struct ns_commit *commit)
     ns_reclaim_add(store, commit->tree_batch, commit->object_batch);
     store->counters.commits++;
     run_hook(commit, offsetof(struct ns_mount_ops, publish), false);
+    end_listeners(commit, true);
 }
 
 /* ---- merging ---- */

@@ -72,6 +72,15 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
     return 0;
 }
 
+bool ns_mount_forgets(const struct ns_mount *mount, const char *path, size_t path_size,
+                      const struct ns_entry *entry)
+{
+    const struct ns_mount_ops *ops = mount->ops;
+
+    return ops->computed ||
+           (ops->transient != NULL && ops->transient(mount, path, path_size, entry));
+}
+
 /* ---- paths ---- */
 
 static bool is_legal(unsigned char byte, const char *more)
@@ -142,6 +151,12 @@ const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mo
 
     *count = part->count;
     return commit->changes + part->first;
+}
+
+const struct ns_change *ns_commit_all_changes(const struct ns_commit *commit, size_t *count)
+{
+    *count = commit->change_count;
+    return commit->changes;
 }
 
 int ns_reason_set(struct ns_reason *reason, int error, const char *path, const char *format, ...)

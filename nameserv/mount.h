@@ -57,6 +57,13 @@ struct ns_mount_ops {
      * Called after publish and all notices. Optional. */
     void (*after)(struct ns_mount *mount, struct ns_commit *commit);
 
+    /* Is this name one that the stack writes of its own accord (learned from packets, the state of a
+     * device)? Such names do not survive a restart: they are learned again, so the journal leaves
+     * them out. before or after of a change is asked about. Optional: all that users may write is
+     * kept. */
+    bool (*transient)(const struct ns_mount *mount, const char *path, size_t path_size,
+                      const struct ns_entry *entry);
+
     /* Computed mounts: answer with ns_query_answer(), now or later. list answers with names, each
      * NUL-terminated, in byte order. */
     void (*read)(struct ns_mount *mount, struct ns_query *query);
@@ -79,6 +86,10 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
 /* The mount concerned with a path; never NULL. */
 struct ns_mount *ns_mount_find(struct ns_store *store, const char *path, size_t path_size);
 
+/* Is the name, which has this entry, of those that a restart forgets: computed, or transient? */
+bool ns_mount_forgets(const struct ns_mount *mount, const char *path, size_t path_size,
+                      const struct ns_entry *entry);
+
 /* ---- inside hooks ---- */
 
 /* The version that would be or has been published: root and number are final, derived[] as far as
@@ -94,6 +105,9 @@ bool ns_commit_by_stack(const struct ns_commit *commit);
 /* All changes of this mount, in order of their paths (parents first). */
 const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mount *mount,
                                           size_t *count);
+
+/* All changes of the commit, grouped by mount, each group in order of the paths. */
+const struct ns_change *ns_commit_all_changes(const struct ns_commit *commit, size_t *count);
 
 /* Refuse the commit: the name that is wrong, what is wrong with it and what would be right. Returns
  * -error, for the hook to return. check may go on and refuse further names of its own accord; only

@@ -117,6 +117,22 @@ int ns_store_derived_slot(struct ns_store *store)
     return store->derived_count == NS_DERIVED_MAX ? -ENOSPC : store->derived_count++;
 }
 
+void ns_store_listen(struct ns_store *store, struct ns_listener *listener)
+{
+    listener->prepared = false;
+    listener->next = store->listeners;
+    store->listeners = listener;
+}
+
+void ns_store_unlisten(struct ns_store *store, struct ns_listener *listener)
+{
+    struct ns_listener **at = &store->listeners;
+
+    while (*at != listener)
+        at = &(*at)->next;
+    *at = listener->next;
+}
+
 struct ns_subscriber *ns_store_subscriber(struct ns_store *store, unsigned lcore)
 {
     assert(lcore < store->lcores);

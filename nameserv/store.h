@@ -37,6 +37,7 @@ struct ns_store;
 struct ns_txn;
 struct ns_anchor;
 struct ns_mount;
+struct ns_commit;
 
 /* One version of everything. Immutable once published. derived[] holds what mounts compile from the
  * whole of their part (a routing table, a classifier), so that a reader finds all of it in one
@@ -161,6 +162,25 @@ int ns_txn_judge(struct ns_txn *txn, void (*fn)(const struct ns_reason *reason, 
 /* One change by the stack, in a transaction of its own; format makes the value. value NULL removes.
  * The same errors; a refusal is the caller's bug or a race with a user, and is to be logged. */
 int ns_store_put(struct ns_store *store, const char *path, const char *value);
+
+/* ---- listeners ---- */
+
+/* Somebody who is told of every commit, whatever it changes: the journal. Embedded in its object. The
+ * hooks get the commit as a mount's hooks do (nameserv/mount.h; ns_commit_all_changes() gives what has
+ * changed). prepare is called when every mount has agreed; it may refuse with ns_refuse(), and makes
+ * what publish needs. Exactly one of publish (can't fail, before any watch fires) and abandon follows
+ * a prepare that succeeded. */
+struct ns_listener {
+    int (*prepare)(struct ns_listener *listener, struct ns_commit *commit);
+    void (*publish)(struct ns_listener *listener, struct ns_commit *commit);
+    void (*abandon)(struct ns_listener *listener, struct ns_commit *commit);
+    bool prepared; /* private: in the commit under way */
+    struct ns_listener *next;
+};
+
+/* Listen from the next commit on. The listener must live until the store is freed or it is removed. */
+void ns_store_listen(struct ns_store *store, struct ns_listener *listener);
+void ns_store_unlisten(struct ns_store *store, struct ns_listener *listener);
 
 /* ---- watches ---- */
 

@@ -96,6 +96,7 @@ struct ns_store {
     struct ns_mount *mounts[NS_MOUNTS_MAX];
     unsigned mount_count;
     int derived_count;
+    struct ns_listener *listeners;
     struct ns_anchors anchors;
     size_t watch_count;
     unsigned lcores;

@@ -619,6 +619,91 @@ static void test_mounts(void **state)
     assert_null(get("/one/y"));
 }
 
+/* ---- listeners ---- */
+
+struct test_listener {
+    struct ns_listener listener;
+    int prepares, publishes, abandons;
+    size_t changes;
+    uint64_t number;
+    bool refuse;
+};
+
+static int listener_prepare(struct ns_listener *listener, struct ns_commit *commit)
+{
+    struct test_listener *test = (struct test_listener *)listener;
+
+    test->prepares++;
+    if (test->refuse)
+        return ns_refuse(commit, EIO, "", "the listener refuses");
+    ns_commit_all_changes(commit, &test->changes);
+    return 0;
+}
+
+static void listener_publish(struct ns_listener *listener, struct ns_commit *commit)
+{
+    struct test_listener *test = (struct test_listener *)listener;
+
+    test->publishes++;
+    test->number = ns_commit_version(commit)->number;
+    assert_ptr_equal(ns_commit_version(commit), ns_store_version(store));
+}
+
+static void listener_abandon(struct ns_listener *listener, struct ns_commit *commit)
+{
+    (void)commit;
+    ((struct test_listener *)listener)->abandons++;
+}
+
+static void expect_listener(const struct test_listener *test, int prepares, int publishes,
+                            int abandons)
+{
+    assert_int_equal(test->prepares, prepares);
+    assert_int_equal(test->publishes, publishes);
+    assert_int_equal(test->abandons, abandons);
+}
+
+static void test_listeners(void **state)
+{
+    struct test_listener first = {
+        .listener = {listener_prepare, listener_publish, listener_abandon, false, NULL}};
+    struct test_listener second = first;
+    struct ns_reason reason;
+    uint64_t version;
+    struct ns_txn *txn;
+
+    (void)state;
+    ns_store_listen(store, &first.listener);
+    ns_store_listen(store, &second.listener);
+    txn = begin();
+    assert_int_equal(write_text(txn, "/listen/a", "1"), 0);
+    assert_int_equal(ns_txn_commit(txn, &version, &reason), 0);
+    expect_listener(&first, 1, 1, 0);
+    expect_listener(&second, 1, 1, 0);
+    assert_int_equal(first.changes, 2);
+    assert_int_equal(first.number, version);
+
+    first.refuse = true; /* the second is asked before it */
+    txn = begin();
+    assert_int_equal(write_text(txn, "/listen/a", "2"), 0);
+    assert_int_equal(ns_txn_commit(txn, &version, &reason), -EIO);
+    assert_string_equal(reason.text, "the listener refuses");
+    expect_listener(&first, 2, 1, 0);
+    expect_listener(&second, 2, 1, 1);
+    assert_string_equal(get("/listen/a"), "1");
+
+    txn = begin();
+    assert_int_equal(write_text(txn, "/listen/a", "2"), 0);
+    assert_int_equal(ns_txn_judge(txn, count_refusal, NULL), 0);
+    expect_listener(&second, 2, 1, 1);
+
+    ns_store_unlisten(store, &first.listener);
+    put("/listen/a", "2");
+    expect_listener(&first, 2, 1, 0);
+    expect_listener(&second, 3, 2, 1);
+    ns_store_unlisten(store, &second.listener);
+}
+
 static void test_xenstore_part_has_its_own_alphabet(void **state)
 {
     static struct ns_xenstore xenstore;
@@ -740,6 +825,7 @@ int main(void)
         cmocka_unit_test(test_refusals_are_observed),
         cmocka_unit_test(test_a_change_without_memory_did_not_happen),
         cmocka_unit_test(test_mounts),
+        cmocka_unit_test(test_listeners),
         cmocka_unit_test(test_xenstore_part_has_its_own_alphabet),
         cmocka_unit_test(test_watches),
     };
