@@ -20,7 +20,7 @@ endif
 # Packages that are missing are installed before anything below looks for them.
 needs_all    := $(filter deps,$(MAKECMDGOALS))
 needs_run    := $(if $(filter run demo hugepages,$(MAKECMDGOALS)),build run)
-needs_test   := $(if $(filter test unit e2e test-asan test-tsan,$(MAKECMDGOALS)),build run test)
+needs_test   := $(if $(filter test unit e2e test-kill test-asan test-tsan,$(MAKECMDGOALS)),build run test)
 needs_check  := $(if $(filter fuzz format check-format lint,$(MAKECMDGOALS)),build check)
 needs_bench  := $(if $(filter bench%,$(MAKECMDGOALS)),build run test bench)
 PURPOSES     := $(if $(needs_all),,$(sort $(needs_run) $(needs_test) $(needs_check) $(needs_bench)))
@@ -59,7 +59,7 @@ CFLAGS   ?= $(if $(DEBUG)$(SANITIZE),-O1,-O3) -g
 FLAGS    := -std=gnu11 -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             $(filter -march=%,$(DPDK_FLAGS)) -pthread -fno-omit-frame-pointer \
             $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(DEBUG),-DKEDGE_DEBUG) $(if $(WERROR),-Werror)
-LDLIBS   := -Wl,--as-needed $(URCU_LIBS) $(DPDK_LIBS) -lm
+LDLIBS   := -Wl,--as-needed $(URCU_LIBS) -lsqlite3 $(DPDK_LIBS) -lm
 
 # ---- what ----
 
@@ -165,6 +165,8 @@ unit: tests ## the unit tests and replayed fuzz corpora only
 	$(Q)$(RUN_TESTS) $(UNITS) $(REPLAYS)
 e2e: all $(B)/bench/generator.so ## the end-to-end tests only
 	$(Q)$(RUN_TESTS) e2e
+test-kill: all ## kill kedged under load 200 times: nothing that was acknowledged may be lost
+	$(Q)KEDGE_KILL_ROUNDS=200 KEDGE_PYTEST='-k test_kill' $(RUN_TESTS) e2e
 test-asan: ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory SANITIZE=address,undefined unit
 test-tsan: ## the unit tests that start threads under ThreadSanitizer
@@ -238,5 +240,5 @@ clean: ## remove build/
 	$(Q)rm -rf build
 
 always:
-.PHONY: all tests benches help clean always deps test unit e2e test-asan test-tsan threaded fuzz \
+.PHONY: all tests benches help clean always deps test unit e2e test-kill test-asan test-tsan threaded fuzz \
         fuzzers format check-format lint run demo bench bench-push bench-names hugepages install uninstall

@@ -26,12 +26,14 @@
 #include "dataplane/netlink.h"
 #include "dataplane/notify.h"
 #include "dataplane/stats.h"
+#include "nameserv/clock.h"
+#include "nameserv/journal.h"
 #include "nameserv/server.h"
 #include "nameserv/xenstore.h"
 
 #define MS UINT64_C(1000000)
 
-enum { END_MS = 850, CLOSE_MS = 600, DEVICES_MS = 100, READY_POLL_MS = 2 };
+enum { JOURNAL_MS = 10000, END_MS = 850, CLOSE_MS = 600, DEVICES_MS = 100, READY_POLL_MS = 2 };
 
 struct daemon {
     const struct options *options;
@@ -40,6 +42,7 @@ struct daemon {
     struct ns_stats *names; /* /stats */
     struct ns_xenstore xenstore;
     struct ns_server *server;
+    struct ns_journal *journal; /* NULL: none */
     struct eal eal;
     bool has_eal;
     struct control control;
@@ -196,6 +199,45 @@ static int start_stats(struct daemon *daemon)
     return error < 0 ? failed("/stats can't be made", error) : 0;
 }
 
+static int refused(int error, const struct ns_reason *reason)
+{
+    ns_log(NS_LOG_ERROR, "%s%s%s", reason->path, reason->path[0] != '\0' ? ": " : "",
+           reason->text[0] != '\0' ? reason->text : strerror(-error));
+    return error;
+}
+
+/* What users wrote before comes back as one transaction, when all mounts are there to judge it. */
+static int load_journal(struct daemon *daemon, struct ns_reason *reason)
+{
+    uint64_t start = ns_clock_monotonic();
+    size_t names;
+    int error = ns_journal_load(daemon->journal, &names, reason);
+
+    if (error == 0)
+        ns_log(NS_LOG_NOTICE, "%s: %zu names are loaded in %u ms", daemon->options->journal, names,
+               (unsigned)((ns_clock_monotonic() - start) / MS));
+    return error;
+}
+
+static int start_journal(struct daemon *daemon)
+{
+    const struct ns_journal_options options = {.path = daemon->options->journal,
+                                               .sync = daemon->options->journal_sync,
+                                               .stats = daemon->names};
+    struct ns_reason reason = {.text = ""};
+    int error;
+
+    if (options.path == NULL)
+        return 0;
+    error = ns_journal_new(daemon->store, daemon->loop, &options, &reason, &daemon->journal);
+    if (error == 0)
+        error = load_journal(daemon, &reason);
+    if (error != 0)
+        return refused(error, &reason);
+    error = ns_journal_start(daemon->journal);
+    return error != 0 ? failed("the journal can't be started", error) : 0;
+}
+
 static void log_mistake(const char *file, unsigned line, const char *text)
 {
     if (line > 0)
@@ -243,6 +285,8 @@ static int start(struct daemon *daemon)
         error = start_data_plane(daemon);
     if (error == 0)
         error = start_stats(daemon);
+    if (error == 0)
+        error = start_journal(daemon);
     if (error == 0)
         error = read_config(daemon);
     if (error < 0)
@@ -315,10 +359,12 @@ static void stop_store(struct daemon *daemon)
 static void stop(struct daemon *daemon)
 {
     notify("STOPPING=1");
-    limit_end(daemon);
     if (daemon->server != NULL)
         ns_server_free(daemon->server);
     daemon->server = NULL;
+    ns_journal_free(daemon->journal,
+                    JOURNAL_MS); /* nobody changes anything that is kept any more */
+    limit_end(daemon);
     if (daemon->has_eal)
         stop_data_plane(daemon);
     if (daemon->store != NULL)

@@ -23,6 +23,7 @@ enum option_type {
     TYPE_NUMBER,
     TYPE_MODE,
     TYPE_LEVEL,
+    TYPE_SYNC,
     TYPE_CPUS,
     TYPE_EAL,
     TYPE_VERSION,
@@ -48,6 +49,11 @@ static const struct option_row rows[] = {
     {"socket-group", "GROUP", TYPE_TEXT, AT(socket_group), 0, 0,
      "group of the socket file; its members may write every name"},
     {"config", "FILE", TYPE_TEXT, AT(config), 0, 0, "commands to begin with, as one transaction"},
+    {"journal", "PATH", TYPE_TEXT, AT(journal), 0, 0,
+     "file, or folder, to keep names in, so that they survive a restart"},
+    {"journal-sync", "WHEN", TYPE_SYNC, AT(journal_sync), 0, 0,
+     "what is written is on the disk: off (when the system likes), soon (within a second) or reply "
+     "(before the client's reply) (soon)"},
     {"check", NULL, TYPE_FLAG, AT(check), 0, 0,
      "only read the configuration and say what is wrong"},
     {"names-only", NULL, TYPE_FLAG, AT(names_only), 0, 0,
@@ -212,6 +218,21 @@ static enum options_outcome take_level(const struct option_row *row, const char 
     return OPTIONS_RUN;
 }
 
+static enum options_outcome take_sync(const struct option_row *row, const char *text,
+                                      enum ns_journal_sync *sync, char *why, size_t why_size)
+{
+    static const char *const words[] = {
+        [NS_JOURNAL_SOON] = "soon", [NS_JOURNAL_REPLY] = "reply", [NS_JOURNAL_OFF] = "off"};
+
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *sync = i;
+            return OPTIONS_RUN;
+        }
+    }
+    return bad(why, why_size, "--%s: there is no '%s'; it is off, soon or reply", row->name, text);
+}
+
 static enum options_outcome take_cpus(const struct option_row *row, const char *text,
                                       struct options *options, char *why, size_t why_size)
 {
@@ -246,6 +267,7 @@ static enum options_outcome take(const struct option_row *row, const char *text,
     case TYPE_NUMBER: return take_number(row, text, field, why, why_size);
     case TYPE_MODE: return take_mode(row, text, field, why, why_size);
     case TYPE_LEVEL: return take_level(row, text, field, why, why_size);
+    case TYPE_SYNC: return take_sync(row, text, field, why, why_size);
     case TYPE_CPUS: return take_cpus(row, text, options, why, why_size);
     case TYPE_EAL: return take_eal(row, text, options, why, why_size);
     case TYPE_VERSION: puts("kedged " KEDGE_VERSION); return OPTIONS_DONE;
@@ -262,6 +284,9 @@ static enum options_outcome judge(const struct options *options, char *why, size
                    "--check: it needs to know which file; say --config FILE as well");
     if (options->check && options->names_only)
         return bad(why, why_size, "--check: it can't be combined with --names-only");
+    if (options->journal_sync != NS_JOURNAL_SOON && options->journal == NULL)
+        return bad(why, why_size,
+                   "--journal-sync: it needs to know which journal; say --journal PATH as well");
     if (options->names_only && options->workers > 0)
         return bad(why, why_size,
                    "--workers: with --names-only there are none; leave one of the two out");

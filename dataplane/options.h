@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "arp/neighbour.h"
+#include "nameserv/journal.h"
 #include "nameserv/log.h"
 
 enum { OPTIONS_CPUS_MAX = 64, OPTIONS_EAL_MAX = 32, OPTIONS_WHY_MAX = 256 };
@@ -27,8 +28,10 @@ struct options {
     unsigned socket_mode;     /* 0: the server's default */
     const char *socket_group; /* NULL: none */
     const char *config;       /* NULL: none */
-    bool check;               /* only read the configuration */
-    bool names_only;          /* no EAL, no worker */
+    const char *journal;      /* NULL: none */
+    enum ns_journal_sync journal_sync;
+    bool check;      /* only read the configuration */
+    bool names_only; /* no EAL, no worker */
 
     unsigned workers;                /* 0: not given */
     unsigned cpu_count;              /* 0: not given */

@@ -24,4 +24,13 @@ static inline uint64_t ns_clock(void)
 #endif
 }
 
+/* Nanoseconds of CLOCK_MONOTONIC. */
+static inline uint64_t ns_clock_monotonic(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
 #endif

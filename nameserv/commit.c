@@ -215,6 +215,8 @@ static int commit_begin(struct ns_commit *commit)
     *commit->version = *commit->before;
     commit->version->root = commit->build->root;
     commit->version->number = commit->before->number + 1;
+    if (commit->version->number <= commit->store->number_floor)
+        commit->version->number = commit->store->number_floor + 1;
     return ns_commit_retire(commit, (void *)(uintptr_t)commit->before, free);
 }
 
@@ -279,7 +281,7 @@ static void tell_lost_by(const struct ns_txn *txn, const struct ns_op *op)
 static int merge(struct ns_txn *txn, struct ns_build *merged)
 {
     struct ns_store *store = txn->store;
-    int rc = ns_txn_holds(txn, store->version->root) ? 0 : -EAGAIN;
+    int rc = !txn->loaded && ns_txn_holds(txn, store->version->root) ? 0 : -EAGAIN;
 
     if (rc != 0)
         ns_txn_tell_lost(txn, store->version->root);
@@ -351,6 +353,7 @@ static int run(struct ns_commit *commit, struct ns_txn *txn)
     }
     commit_publish(commit);
     ns_watches_fire(commit, txn);
+    store->hold.current = 0;
     run_hook(commit, offsetof(struct ns_mount_ops, after), false);
     return 0;
 }

@@ -2,7 +2,7 @@
 /*
  * A client's connection: bytes in, bytes out, and when to stop reading.
  */
-#include "nameserv/connection.h"
+#include "nameserv/operations.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,13 +40,46 @@ static bool output_reserve(struct ns_output *output, size_t more)
 static void output_sent(struct ns_output *output, size_t size)
 {
     output->start += size;
+    output->sent += size;
     if (output->start < output->end)
         return;
     output->start = output->end = 0;
     if (output->room > KEPT_ROOM) {
         free(output->bytes);
-        *output = (struct ns_output){.bytes = NULL};
+        output->bytes = NULL;
+        output->room = 0;
     }
+}
+
+/* Without room for another mark the last one's bytes wait for the newer ticket, too. */
+void ns_connection_hold(struct ns_connection *connection, uint64_t ticket)
+{
+    struct ns_held *last = &connection->held[connection->held_count];
+
+    if (connection->held_count == NS_HELD_MAX ||
+        (connection->held_count > 0 && last[-1].ticket == ticket)) {
+        last[-1].ticket = ticket;
+        return;
+    }
+    *last = (struct ns_held){connection->output.sent + ns_output_size(&connection->output), ticket};
+    connection->held_count++;
+}
+
+/* How much of the output may be sent. */
+static size_t sendable(struct ns_connection *connection)
+{
+    uint64_t released = ns_store_hold(connection->server->store)->released;
+    unsigned over = 0;
+
+    while (over < connection->held_count && connection->held[over].ticket <= released)
+        over++;
+    connection->held_count -= over;
+    if (over > 0)
+        memmove(connection->held, connection->held + over,
+                connection->held_count * sizeof(connection->held[0]));
+    if (connection->held_count == 0)
+        return ns_output_size(&connection->output);
+    return (size_t)(connection->held[0].position - connection->output.sent);
 }
 
 void ns_connection_send(struct ns_connection *connection, const struct ns_wire_header *header,
@@ -68,12 +101,12 @@ void ns_connection_send(struct ns_connection *connection, const struct ns_wire_h
 static void write_output(struct ns_connection *connection)
 {
     struct ns_output *output = &connection->output;
+    size_t size = sendable(connection);
     ssize_t sent;
 
-    if (ns_output_size(output) == 0)
+    if (size == 0)
         return;
-    sent = connection->transport->send(connection, output->bytes + output->start,
-                                       ns_output_size(output));
+    sent = connection->transport->send(connection, output->bytes + output->start, size);
     connection->server->counters.writes++;
     if (sent >= 0)
         output_sent(output, (size_t)sent);
@@ -86,8 +119,13 @@ static void write_output(struct ns_connection *connection)
 /* May the next request be run? */
 static bool accepts(const struct ns_connection *connection)
 {
-    return !connection->broken && !connection->turn.held && connection->request == NULL &&
-           ns_output_size(&connection->output) < NS_OUTPUT_FULL;
+    return !connection->broken && !connection->blocked && !connection->turn.held &&
+           connection->request == NULL && ns_output_size(&connection->output) < NS_OUTPUT_FULL;
+}
+
+static bool must_wait(const struct ns_connection *connection, const struct ns_wire_header *header)
+{
+    return ns_store_hold(connection->server->store)->stalled && ns_operation_commits(header->type);
 }
 
 /* Run the messages that are there whole; returns how many bytes they took. Events that wait go first:
@@ -104,6 +142,9 @@ static size_t run_messages(struct ns_connection *connection, const char *bytes, 
         if (taken < 0)
             connection->broken = true; /* there is no way to find the next header */
         if (taken <= 0)
+            break;
+        connection->blocked = must_wait(connection, &header);
+        if (connection->blocked)
             break;
         if (!ns_operation_run(connection, &header, bytes + used + NS_WIRE_HEADER_SIZE))
             break;
@@ -196,13 +237,34 @@ static void update_interest(struct ns_connection *connection)
 
     if (accepts(connection) && !connection->ended && !has_whole_message(connection))
         interest |= EPOLLIN;
-    if (ns_output_size(&connection->output) > 0)
+    if (sendable(connection) > 0)
         interest |= EPOLLOUT;
     if (interest == connection->interest)
         return;
     if (connection->transport->want(connection, interest) < 0)
         connection->broken = true;
     connection->interest = interest;
+}
+
+static void wait_for_tickets(struct ns_connection *connection)
+{
+    if (connection->waits || (connection->held_count == 0 && !connection->blocked &&
+                              (!ns_events_waiting(connection) || ns_events_released(connection))))
+        return;
+    connection->waits = true;
+    LIST_INSERT_HEAD(&connection->server->waiting, connection, waiting_link);
+}
+
+void ns_connection_released(void *arg)
+{
+    struct ns_server *server = arg;
+    struct ns_connection *connection;
+
+    while ((connection = LIST_FIRST(&server->waiting)) != NULL) {
+        LIST_REMOVE(connection, waiting_link);
+        connection->waits = connection->blocked = false;
+        ns_connection_ready(connection);
+    }
 }
 
 static void serve(struct ns_connection *connection)
@@ -219,9 +281,10 @@ static void serve(struct ns_connection *connection)
         ns_connection_close(connection);
         return;
     }
+    wait_for_tickets(connection);
     /* What was held back for lack of room goes on in the next round. */
     if (ns_output_size(&connection->output) == 0 &&
-        (ns_events_waiting(connection) || (accepts(connection) && has_whole_message(connection))))
+        (ns_events_released(connection) || (accepts(connection) && has_whole_message(connection))))
         ns_connection_ready(connection);
 }
 
@@ -278,6 +341,8 @@ void ns_connection_close(struct ns_connection *connection)
     ns_operations_reset(connection);
     if (connection->ready)
         TAILQ_REMOVE(&server->ready, connection, ready_link);
+    if (connection->waits)
+        LIST_REMOVE(connection, waiting_link);
     LIST_REMOVE(connection, link);
     server->counters.connections--;
     server->unprivileged -= !connection->who.privileged;

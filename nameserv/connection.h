@@ -22,6 +22,11 @@
  * BOUNDS of what a client that does not read can make the daemon keep: input of NS_INPUT_SIZE,
  * output of NS_OUTPUT_FULL and one reply, events of NS_EVENTS_MAX bytes and one for each watch.
  *
+ * WHAT IS NOT DURABLE YET. Where the journal makes commits durable before they are told (struct
+ * ns_hold), the reply to a request that has committed waits in the output, and what comes after it waits
+ * behind it; events wait in their queue until their commit's ticket is released. While the store is stalled
+ * the next request that changes something is not run.
+ *
  * Thread safety: the control core only.
  */
 #ifndef KEDGE_NAMESERV_CONNECTION_H
@@ -51,6 +56,9 @@ struct ns_event {
     struct ns_client_watch *watch;
     const char *path; /* as the client will see it */
     size_t path_size;
+    uint64_t ticket; /* it waits for this one; 0: it need not wait */
+    uint64_t
+        again; /* another change, of another ticket, was merged into it: it comes again; 0: no */
 };
 
 /* A client's watch. Its event with its own path is part of it: it can be queued without memory, and
@@ -122,7 +130,15 @@ struct ns_transport {
 struct ns_output {
     char *bytes;
     size_t start, end, room;
+    uint64_t sent; /* bytes, ever */
 };
+
+/* What is appended to the output from a position on waits for a ticket (struct ns_hold). */
+struct ns_held {
+    uint64_t position; /* in all the output ever */
+    uint64_t ticket;
+};
+enum { NS_HELD_MAX = 8 };
 
 struct ns_connection {
     struct ns_io io; /* first; the transport's */
@@ -141,6 +157,11 @@ struct ns_connection {
     char *rest;        /* received and not yet run */
     size_t rest_size;
     struct ns_output output;
+    struct ns_held held[NS_HELD_MAX]; /* in order of position and ticket */
+    unsigned held_count;
+    bool waits;   /* for a ticket, in server->waiting */
+    bool blocked; /* its next request changes something, and the store is stalled */
+    LIST_ENTRY(ns_connection) waiting_link;
     struct ns_request *request; /* that waits for its answer */
 
     char *error; /* the sentence about the last refusal; NULL = none */
@@ -165,6 +186,7 @@ struct ns_server {
     struct ns_timer accept; /* accept again, after a pause for lack of descriptors */
     LIST_HEAD(, ns_connection) connections;
     TAILQ_HEAD(ns_ready, ns_connection) ready;
+    LIST_HEAD(, ns_connection) waiting;      /* for tickets */
     unsigned unprivileged, unprivileged_max; /* connections */
     unsigned txns_max, watches_max;
     uid_t own_uid;
@@ -198,6 +220,12 @@ void ns_connection_ready(struct ns_connection *connection);
 /* Append a message to the output. If memory ends the connection breaks: a client can't do without. */
 void ns_connection_send(struct ns_connection *connection, const struct ns_wire_header *header,
                         const void *payload);
+
+/* What is sent from now on waits for the ticket. */
+void ns_connection_hold(struct ns_connection *connection, uint64_t ticket);
+
+/* Tickets have been released, or the store is no longer stalled. arg: the server. */
+void ns_connection_released(void *arg);
 
 static inline size_t ns_output_size(const struct ns_output *output)
 {
@@ -242,5 +270,8 @@ static inline bool ns_events_waiting(const struct ns_connection *connection)
 {
     return !TAILQ_EMPTY(&connection->events.queue);
 }
+
+/* May the first of them be told? */
+bool ns_events_released(const struct ns_connection *connection);
 
 #endif

@@ -142,6 +142,13 @@ static int diff_slots(struct diff *diff, uintptr_t before, uintptr_t after)
     return diff_at(diff, before, after, position);
 }
 
+int ns_tree_each(const struct ns_entry *root, ns_diff_fn fn, void *arg)
+{
+    struct diff diff = {.path = "/", .path_size = 1, .fn = fn, .arg = arg};
+
+    return diff_entries(&diff, NULL, root);
+}
+
 int ns_tree_diff(const struct ns_entry *before, const struct ns_entry *after, ns_diff_fn fn,
                  void *arg)
 {

@@ -48,13 +48,25 @@ static void drop_event(struct ns_events *events, struct ns_event *event)
     free(event);
 }
 
-static void queue_own(struct ns_events *events, struct ns_client_watch *watch)
+/* The event that waits stands for another change as well, which may have to wait longer: then it comes again
+ * when that one's ticket is released. It is not made to wait itself, or somebody who goes on writing could
+ * keep it back for ever. */
+static void merge_event(struct ns_event *event, uint64_t ticket)
+{
+    event->watch->connection->server->counters.events_merged++;
+    if (ticket > event->ticket)
+        event->again = ticket;
+}
+
+static void queue_own(struct ns_events *events, struct ns_client_watch *watch, uint64_t ticket)
 {
     if (watch->own_queued) {
-        watch->connection->server->counters.events_merged++;
+        merge_event(&watch->own, ticket);
         return;
     }
     watch->own_queued = true;
+    watch->own.ticket = ticket;
+    watch->own.again = 0;
     TAILQ_INSERT_TAIL(&events->queue, &watch->own, link);
 }
 
@@ -85,29 +97,33 @@ static void collapse(struct ns_events *events)
     while (event != NULL) {
         struct ns_event *next = TAILQ_NEXT(event, link);
         struct ns_client_watch *watch = event->watch;
+        uint64_t ticket = event->again != 0 ? event->again : event->ticket;
 
         if (!is_own(event)) {
             drop_event(events, event);
-            queue_own(events, watch);
+            queue_own(events, watch, ticket);
         }
         event = next;
     }
 }
 
-static void queue_event(struct ns_client_watch *watch, const char *path, size_t path_size)
+static void queue_event(struct ns_client_watch *watch, const char *path, size_t path_size,
+                        uint64_t ticket)
 {
     struct ns_events *events = &watch->connection->events;
-    struct ns_event event = {.watch = watch, .path = path, .path_size = path_size};
+    struct ns_event event = {
+        .watch = watch, .path = path, .path_size = path_size, .ticket = ticket};
+    struct ns_event **found;
 
     /* An event that the wire can't carry is told by the watch's own path, which fits. */
     bool fits = path_size + 1 + watch->token_size + 1 <= NS_WIRE_PAYLOAD_MAX;
 
     if (events->overflowed || !fits || strcmp(path, watch->text) == 0)
-        queue_own(events, watch);
-    else if (tfind(&event, &events->index, compare_events) != NULL)
-        watch->connection->server->counters.events_merged++;
+        queue_own(events, watch, ticket);
+    else if ((found = tfind(&event, &events->index, compare_events)) != NULL)
+        merge_event(*found, ticket);
     else if (!queue_new(events, &event))
-        queue_own(events, watch);
+        queue_own(events, watch, ticket);
     if (events->bytes > NS_EVENTS_MAX)
         collapse(events);
     ns_connection_ready(watch->connection);
@@ -119,7 +135,28 @@ static void watch_fires(struct ns_watch *base, const char *path, size_t path_siz
     struct ns_client_watch *watch = (struct ns_client_watch *)base;
     size_t skip = watch->relative ? NS_WIRE_HOME_SIZE : 0;
 
-    queue_event(watch, path + skip, path_size - skip);
+    queue_event(watch, path + skip, path_size - skip,
+                ns_store_hold(watch->connection->server->store)->current);
+}
+
+bool ns_events_released(const struct ns_connection *connection)
+{
+    const struct ns_event *event = TAILQ_FIRST(&connection->events.queue);
+
+    return event != NULL && event->ticket <= ns_store_hold(connection->server->store)->released;
+}
+
+/* It was moved: gone, or at the end of the queue for the other change that it stands for. */
+static void event_told(struct ns_events *events, struct ns_event *event)
+{
+    if (event->again == 0) {
+        drop_event(events, event);
+        return;
+    }
+    event->ticket = event->again;
+    event->again = 0;
+    TAILQ_REMOVE(&events->queue, event, link);
+    TAILQ_INSERT_TAIL(&events->queue, event, link);
 }
 
 void ns_events_move(struct ns_connection *connection)
@@ -127,7 +164,7 @@ void ns_events_move(struct ns_connection *connection)
     struct ns_events *events = &connection->events;
     struct ns_event *event;
 
-    while ((event = TAILQ_FIRST(&events->queue)) != NULL &&
+    while ((event = TAILQ_FIRST(&events->queue)) != NULL && ns_events_released(connection) &&
            ns_output_size(&connection->output) < NS_OUTPUT_FULL) {
         const struct ns_client_watch *watch = event->watch;
         char payload[NS_WIRE_PAYLOAD_MAX];
@@ -137,7 +174,7 @@ void ns_events_move(struct ns_connection *connection)
         memcpy(payload + event->path_size + 1, watch->text + watch->path_size + 1,
                watch->token_size + 1u);
         header.size = (uint32_t)(event->path_size + 1 + watch->token_size + 1);
-        drop_event(events, event);
+        event_told(events, event);
         ns_connection_send(connection, &header, payload);
         connection->server->counters.events++;
     }
@@ -215,7 +252,7 @@ int ns_events_watch(struct ns_connection *connection, const char *path, const ch
     }
     LIST_INSERT_HEAD(&connection->watches, watch, link);
     connection->watch_count++;
-    queue_event(watch, watch->text, watch->path_size);
+    queue_event(watch, watch->text, watch->path_size, 0);
     return 0;
 }
 

@@ -452,10 +452,18 @@ static int run(struct ns_call *call, const char *payload)
     return error == 0 ? run_in_txn(call) : error;
 }
 
+bool ns_operation_commits(uint32_t type)
+{
+    return type < sizeof(operations) / sizeof(operations[0]) &&
+           (operations[type].txn == NS_TXN_CHANGE || type == NS_WIRE_TRANSACTION_END);
+}
+
 bool ns_operation_run(struct ns_connection *connection, const struct ns_wire_header *header,
                       const char *payload)
 {
+    const struct ns_hold *hold = ns_store_hold(connection->server->store);
     struct ns_call call;
+    uint64_t commits;
     int error;
 
     memset(&call, 0, offsetof(struct ns_call, reason)); /* which is large */
@@ -466,7 +474,10 @@ bool ns_operation_run(struct ns_connection *connection, const struct ns_wire_hea
     call.reply = connection->server->reply;
     call.reply_size = 0;
     connection->server->counters.requests++;
+    commits = hold->commits;
     error = run(&call, payload);
+    if (hold->commits != commits)
+        ns_connection_hold(connection, hold->given);
     if (error == NS_CALL_HELD)
         connection->server->counters.requests--; /* it will come again */
     if (error > 0)

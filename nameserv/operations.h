@@ -54,6 +54,9 @@ struct ns_call {
 
 /* ---- operations.c ---- */
 
+/* Does such a request commit something? */
+bool ns_operation_commits(uint32_t type);
+
 /* Set the sentence about a refusal, and return -error. */
 int ns_call_refuse(struct ns_call *call, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

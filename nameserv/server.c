@@ -406,6 +406,8 @@ static struct ns_server *new_server(struct ns_store *store, struct ns_loop *loop
     server->txns_max = options->transactions != 0 ? options->transactions : DEFAULT_TXNS;
     server->watches_max = options->watches != 0 ? options->watches : DEFAULT_WATCHES;
     TAILQ_INIT(&server->ready);
+    ns_store_hold(store)->changed = ns_connection_released;
+    ns_store_hold(store)->arg = server;
     server->path = strdup(options->path);
     if (server->path == NULL || asprintf(&server->lock_path, "%s.lock", options->path) < 0) {
         free(server->path);
@@ -459,6 +461,7 @@ void ns_server_free(struct ns_server *server)
         next = LIST_NEXT(connection, link);
         ns_connection_close(connection);
     }
+    ns_store_hold(server->store)->changed = NULL;
     ns_timer_stop(server->loop, &server->flush);
     ns_turns_stop(server);
     ns_timer_stop(server->loop, &server->accept);

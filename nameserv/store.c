@@ -117,6 +117,16 @@ int ns_store_derived_slot(struct ns_store *store)
     return store->derived_count == NS_DERIVED_MAX ? -ENOSPC : store->derived_count++;
 }
 
+void ns_store_number_from(struct ns_store *store, uint64_t number)
+{
+    store->number_floor = number;
+}
+
+struct ns_hold *ns_store_hold(struct ns_store *store)
+{
+    return &store->hold;
+}
+
 void ns_store_listen(struct ns_store *store, struct ns_listener *listener)
 {
     listener->prepared = false;

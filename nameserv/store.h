@@ -70,6 +70,9 @@ void ns_store_free(struct ns_store *store);
 /* The newest version. Any registered reader inside its read section; wait-free. */
 const struct ns_version *ns_store_version(struct ns_store *store);
 
+/* Give no commit from now on this number or one below. */
+void ns_store_number_from(struct ns_store *store, uint64_t number);
+
 /* For derived data: a slot in ns_version.derived, given once per user at start. -ENOSPC. */
 int ns_store_derived_slot(struct ns_store *store);
 
@@ -144,6 +147,12 @@ bool ns_txn_disturbs(const struct ns_txn *txn, const char *path, size_t size, un
  * it is compiled anew and its watches stay silent. */
 int ns_txn_touch(struct ns_txn *txn, const char *path);
 
+/* Write an entry with its permissions (a counted reference is taken) as it is, without judging the
+ * right to, and without a memory of it: the transaction can't be merged, so nobody may commit before it ends,
+ * and no watch fires. For filling a store. path is NUL-terminated. */
+int ns_txn_load(struct ns_txn *txn, const char *path, size_t path_size, const void *value,
+                size_t value_size, struct ns_perms *perms);
+
 /* The name and a sentence about the last operation of this transaction that failed. Valid until the
  * transaction's next operation. */
 const struct ns_reason *ns_txn_reason(const struct ns_txn *txn);
@@ -181,6 +190,25 @@ struct ns_listener {
 /* Listen from the next commit on. The listener must live until the store is freed or it is removed. */
 void ns_store_listen(struct ns_store *store, struct ns_listener *listener);
 void ns_store_unlisten(struct ns_store *store, struct ns_listener *listener);
+
+/* ---- holding back ---- */
+
+/* What waits until commits are durable. A journal that makes them so before they are told (nameserv/journal.h)
+ * gives out tickets; who tells of commits, the server, waits for them. Tickets grow. All zero where nothing
+ * has to wait. */
+struct ns_hold {
+    uint64_t commits;  /* how many have got a ticket */
+    uint64_t given;    /* the ticket of the newest of them */
+    uint64_t current;  /* while watches fire: the ticket of their commit; 0: it need not wait */
+    uint64_t released; /* all tickets up to this one need not wait any longer */
+    bool stalled;      /* too much waits: let nobody change anything */
+
+    /* Called when released or stalled has changed. NULL: nobody waits. */
+    void (*changed)(void *arg);
+    void *arg;
+};
+
+struct ns_hold *ns_store_hold(struct ns_store *store);
 
 /* ---- watches ---- */
 

@@ -97,6 +97,8 @@ struct ns_store {
     unsigned mount_count;
     int derived_count;
     struct ns_listener *listeners;
+    struct ns_hold hold;
+    uint64_t number_floor; /* the next commit's number is greater */
     struct ns_anchors anchors;
     size_t watch_count;
     unsigned lcores;
@@ -152,6 +154,7 @@ struct ns_txn {
     struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
     size_t observed_count, observed_capacity;
     unsigned own_lost; /* NS_OWN_* that hold no longer: something was removed */
+    bool loaded;       /* the build has what `ops` has not: ns_txn_load() */
     bool changed;      /* an operation succeeded: there is something to commit */
     void (*lost)(const char *path, size_t size, unsigned what, void *arg); /* may be NULL */
     void *lost_arg;

@@ -91,7 +91,7 @@ const struct ns_entry *ns_entry_next(const struct ns_entry *entry, const char *n
 int ns_entry_each(const struct ns_entry *entry, int (*fn)(const struct ns_entry *child, void *arg),
                   void *arg);
 
-/* What ns_tree_diff() reports of one name. before is NULL for a creation, after for a removal. */
+/* What ns_tree_diff() and ns_tree_each() report of one name. before is NULL for a creation, after for a removal. */
 typedef int (*ns_diff_fn)(const char *path, size_t path_size, const struct ns_entry *before,
                           const struct ns_entry *after, void *arg);
 
@@ -103,6 +103,9 @@ typedef int (*ns_diff_fn)(const char *path, size_t path_size, const struct ns_en
  * tree, which NS_PATH_MAX bounds. */
 int ns_tree_diff(const struct ns_entry *before, const struct ns_entry *after, ns_diff_fn fn,
                  void *arg);
+
+/* The same for every name of a version, as if all were new. */
+int ns_tree_each(const struct ns_entry *root, ns_diff_fn fn, void *arg);
 
 /* What a build has replaced: blocks of older versions, to be freed when no reader and no pinned
  * snapshot can see them. The vector's own memory comes from malloc. */

@@ -436,6 +436,30 @@ int ns_txn_remove(struct ns_txn *txn, const char *path)
     return change(txn, NS_OP_REMOVE, path, NULL, 0, NULL);
 }
 
+static bool is_there(const struct ns_entry *entry, const void *value, size_t value_size,
+                     const struct ns_perms *perms)
+{
+    return entry != NULL && entry->value_size == value_size &&
+           memcmp(ns_entry_value(entry), value, value_size) == 0 &&
+           entry->perms->count == perms->count &&
+           memcmp(entry->perms->list, perms->list, perms->count * sizeof(perms->list[0])) == 0;
+}
+
+int ns_txn_load(struct ns_txn *txn, const char *path, size_t path_size, const void *value,
+                size_t value_size, struct ns_perms *perms)
+{
+    int rc = check_path(txn, path, path_size);
+
+    if (rc == 0 && value_size > NS_VALUE_MAX)
+        rc = ns_reason_set(&txn->reason, ENOSPC, path, "a value of %zu bytes is too large",
+                           value_size);
+    if (rc != 0 ||
+        is_there(ns_tree_lookup(txn->build.root, path, path_size), value, value_size, perms))
+        return rc;
+    txn->changed = txn->loaded = true;
+    return ns_build_write(&txn->build, path, path_size, value, value_size, perms);
+}
+
 int ns_txn_touch(struct ns_txn *txn, const char *path)
 {
     if (!txn->who->stack)
