@@ -255,10 +255,9 @@ static void commit_publish(struct ns_commit *commit)
 /* ---- merging ---- */
 
 /* Its client was told how it went; now it has to go the same way. */
-static int replay(struct ns_store *store, struct ns_build *merged, const struct ns_op *op,
-                  const struct ns_identity *who)
+static int replay(struct ns_build *merged, const struct ns_op *op, const struct ns_identity *who)
 {
-    int rc = ns_op_apply(store, merged, op, who, NULL);
+    int rc = ns_op_apply(merged, op, who, NULL);
 
     if (rc == op->answer)
         return 0;
@@ -288,7 +287,7 @@ static int merge(struct ns_txn *txn, struct ns_build *merged)
     ns_build_abandon(&txn->build);
     ns_build_begin(merged, store->pool, store->version->root, ++store->serial);
     for (size_t i = 0; i < txn->op_count && rc == 0; i++) {
-        rc = replay(store, merged, txn->ops[i], txn->who);
+        rc = replay(merged, txn->ops[i], txn->who);
         if (rc == -EAGAIN)
             tell_lost_by(txn, txn->ops[i]);
     }

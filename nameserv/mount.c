@@ -10,8 +10,6 @@
 
 #include "nameserv/store_p.h"
 
-static const char plain_chars[] = ".:+=,~%"; /* beyond letters, digits and "-_@" */
-
 static bool lies_below(const struct ns_mount *mount, const char *path, size_t size)
 {
     if (mount->path_size == 1)
@@ -47,6 +45,9 @@ static int make_node(struct ns_store *store, const char *path)
     return rc;
 }
 
+/* While its own node is made, a mount has no hooks yet. */
+static const struct ns_mount_ops unready_ops = {.name = "unready"};
+
 int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *path,
                  const struct ns_mount_ops *ops)
 {
@@ -60,16 +61,18 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
     for (unsigned i = 0; i < store->mount_count; i++)
         if (strcmp(store->mounts[i]->path, path) == 0)
             return -EEXIST;
-    rc = make_node(store, path);
-    if (rc != 0)
-        return rc;
-    mount->ops = ops;
+    mount->ops = &unready_ops;
+    mount->authority = ops->authority != NULL ? ops->authority : &ns_authority_plain;
     memcpy(mount->path, path, size + 1);
     mount->path_size = size;
     mount->store = store;
     mount->index = store->mount_count;
     store->mounts[store->mount_count++] = mount;
-    return 0;
+    rc = make_node(store, path);
+    if (rc != 0)
+        store->mount_count--;
+    mount->ops = ops;
+    return rc;
 }
 
 bool ns_mount_forgets(const struct ns_mount *mount, const char *path, size_t path_size,
@@ -106,25 +109,32 @@ static int bad_shape(const char *path, size_t size, struct ns_reason *reason)
     return 0;
 }
 
-int ns_store_path_check(struct ns_store *store, const char *path, size_t size,
-                        struct ns_reason *reason)
+int ns_mount_of_path(struct ns_store *store, const char *path, size_t size,
+                     struct ns_reason *reason, const struct ns_mount **mount)
 {
-    const struct ns_mount *mount;
     const char *more;
     int rc = bad_shape(path, size, reason);
 
     if (rc != 0)
         return rc;
-    mount = ns_mount_find(store, path, size);
-    more = mount->ops->chars == NULL ? plain_chars : mount->ops->chars;
+    *mount = ns_mount_find(store, path, size);
+    more = (*mount)->authority->chars;
     for (size_t i = 0; i < size; i++)
         if (!is_legal((unsigned char)path[i], more))
             return ns_reason_set(
                 reason, EINVAL, "",
                 "byte 0x%02x at %zu is not allowed in a path below %s; letters, digits and "
                 "\"-_@%s\" are",
-                (unsigned char)path[i], i, mount->path, more);
+                (unsigned char)path[i], i, (*mount)->path, more);
     return 0;
+}
+
+int ns_store_path_check(struct ns_store *store, const char *path, size_t size,
+                        struct ns_reason *reason)
+{
+    const struct ns_mount *mount;
+
+    return ns_mount_of_path(store, path, size, reason, &mount);
 }
 
 /* ---- inside hooks ---- */

@@ -2,9 +2,9 @@
 /*
  * Mounts: modules hung on nodes of the tree.
  *
- * A mount decides how the part of the name space at and below its path behaves: which characters
- * names may have, which values are right, what is computed instead of stored, and what happens on a
- * commit. The deepest mount on the way to a name is the one concerned. The store itself is the mount
+ * A mount decides how the part of the name space at and below its path behaves: who may what there and
+ * what names look like (its authority, nameserv/authority.h), which values are right, what is computed
+ * instead of stored, and what happens on a commit. The deepest mount on the way to a name is the one concerned. The store itself is the mount
  * at "/": plain storage.
  *
  * Thread safety: everything here runs on the control core. No hook may block.
@@ -12,6 +12,7 @@
 #ifndef KEDGE_NAMESERV_MOUNT_H
 #define KEDGE_NAMESERV_MOUNT_H
 
+#include "nameserv/authority.h"
 #include "nameserv/store.h"
 
 enum { NS_MOUNTS_MAX = 32 };
@@ -28,9 +29,9 @@ struct ns_change {
 };
 
 struct ns_mount_ops {
-    const char *name;  /* for messages */
-    const char *chars; /* legal in names besides letters, digits, '-', '_', '@'; NULL = ".:+=,~%" */
-    bool computed;     /* nothing is stored below; read and list answer */
+    const char *name;                     /* for messages */
+    const struct ns_authority *authority; /* who may what, and what names look like; NULL = plain */
+    bool computed;                        /* nothing is stored below; read and list answer */
 
     /* Other mounts whose changes concern this one too, by path, NULL at the end: prepare, publish,
      * abandon and after are also called for commits that change names of those. Optional. */
@@ -73,13 +74,14 @@ struct ns_mount_ops {
 /* The part of a mount that the store knows; embedded in the module's object. */
 struct ns_mount {
     const struct ns_mount_ops *ops;
+    const struct ns_authority *authority;
     char path[64]; /* where it hangs */
     size_t path_size;
     struct ns_store *store;
     unsigned index; /* private: order in which it was hung */
 };
 
-/* Hang a mount on path; the node is created if missing. 0, -EEXIST, -EINVAL, -ENOMEM, -ENAMETOOLONG. */
+/* Hang a mount on path; the node is created if missing, with the first permissions of the authority. 0, -EEXIST, -EINVAL, -ENOMEM, -ENAMETOOLONG. */
 int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *path,
                  const struct ns_mount_ops *ops);
 

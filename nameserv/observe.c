@@ -143,14 +143,15 @@ struct sight {
     bool readable;
 };
 
-static struct sight look(const struct ns_entry *root, const struct ns_observation *seen,
-                         const struct ns_identity *who)
+static struct sight look(struct ns_store *store, const struct ns_entry *root,
+                         const struct ns_observation *seen, const struct ns_identity *who)
 {
     size_t existing;
     struct sight sight = {.nearest = ns_tree_nearest(root, seen->path, seen->path_size, &existing)};
 
     sight.entry = existing == seen->path_size ? sight.nearest : NULL;
-    sight.readable = ns_may(sight.nearest, who, NS_PERM_READ);
+    sight.readable =
+        ns_entry_may(sight.nearest, ns_mount_find(store, seen->path, existing), who, NS_PERM_READ);
     return sight;
 }
 
@@ -208,8 +209,8 @@ static bool observation_holds(const struct ns_txn *txn, const struct ns_observat
 
     if (seen->path == NULL || !(seen->what & observed))
         return true;
-    before = look(txn->base, seen, txn->who);
-    now = look(root, seen, txn->who);
+    before = look(txn->store, txn->base, seen, txn->who);
+    now = look(txn->store, root, seen, txn->who);
     return holds(seen->what, &before, &now);
 }
 

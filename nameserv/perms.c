@@ -29,8 +29,6 @@ static struct {
     size_t count;
 } table;
 
-const struct ns_identity ns_identity_stack = {.stack = true, .privileged = true};
-
 /* FNV-1a, over the fields only: between them lies padding. */
 static uint32_t hash_list(const struct ns_perm *list, size_t count)
 {
@@ -40,6 +38,7 @@ static uint32_t hash_list(const struct ns_perm *list, size_t count)
         for (unsigned shift = 0; shift < 32; shift += 8)
             hash = (hash ^ (list[i].id >> shift & 0xff)) * 16777619u;
         hash = (hash ^ list[i].rights) * 16777619u;
+        hash = (hash ^ list[i].generation) * 16777619u;
     }
     return hash ^ hash >> 16;
 }
@@ -49,7 +48,8 @@ static bool same_list(const struct ns_perms *perms, const struct ns_perm *list, 
     if (perms->count != count)
         return false;
     for (size_t i = 0; i < count; i++) {
-        if (perms->list[i].id != list[i].id || perms->list[i].rights != list[i].rights)
+        if (perms->list[i].id != list[i].id || perms->list[i].rights != list[i].rights ||
+            perms->list[i].generation != list[i].generation)
             return false;
     }
     return true;
@@ -148,8 +148,8 @@ static int parse_one(const char *text, struct ns_perm *perm)
     id = strtoul(text + 1, &end, 0);
     if (*end != '\0' || errno != 0 || id > UINT32_MAX)
         return -EINVAL;
-    perm->id = (uint32_t)id;
-    perm->rights = (uint8_t)(letter - LETTERS);
+    *perm =
+        (struct ns_perm){.id = (uint32_t)id, .rights = (uint32_t)(letter - LETTERS) & NS_PERM_BOTH};
     return 0;
 }
 
@@ -187,32 +187,20 @@ int ns_perms_format(const struct ns_perms *perms, char *buffer, size_t size)
     return (int)used;
 }
 
-static bool is_user_or_group(const struct ns_identity *who, uint32_t id)
+bool ns_perms_name(const struct ns_perms *perms, struct ns_domain_name domain)
 {
-    if ((id & NS_PERM_GROUP) == 0)
-        return who->uid == id;
-    id -= NS_PERM_GROUP;
-    if (who->gid == id)
-        return true;
-    for (uint32_t i = 0; i < who->group_count; i++) {
-        if (who->groups[i] == id)
+    for (uint32_t i = 0; i < perms->count; i++)
+        if (perms->list[i].id == domain.domid &&
+            perms->list[i].generation == (domain.generation & NS_PERM_GENERATION_MAX))
             return true;
-    }
     return false;
 }
 
-bool ns_perms_unix_owner(const struct ns_perms *perms, const struct ns_identity *who)
+bool ns_perms_any_name(struct ns_domain_name domain)
 {
-    return who->stack || who->privileged || is_user_or_group(who, perms->list[0].id);
-}
-
-unsigned ns_perms_unix(const struct ns_perms *perms, const struct ns_identity *who)
-{
-    if (ns_perms_unix_owner(perms, who))
-        return NS_PERM_BOTH;
-    for (uint32_t i = 1; i < perms->count; i++) {
-        if (is_user_or_group(who, perms->list[i].id))
-            return perms->list[i].rights;
-    }
-    return perms->list[0].rights;
+    for (size_t i = 0; i < table.size; i++)
+        for (const struct shared *shared = table.buckets[i]; shared != NULL; shared = shared->next)
+            if (ns_perms_name(&shared->perms, domain))
+                return true;
+    return false;
 }

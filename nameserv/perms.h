@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Identities and permissions.
+ * Permission lists.
  *
  * A permission list is Xenstore's: entry 0 names the owner, and its letter is the default for
  * everybody without an entry of their own; each further entry gives one identity's rights, first
  * match wins. On the wire an entry is a letter (n, r, w, b) and a decimal number. What the number
- * means is the mount's business: a domain id in a Xenstore part; in a plain part a uid, or a gid plus
- * 2^31 (NS_PERM_GROUP).
+ * means is the mount's business (nameserv/authority.h): a domain id in a Xenstore part; in a plain
+ * part a uid, or a gid plus 2^31 (NS_PERM_GROUP).
  *
  * Lists are immutable and shared: equal lists are one object with a count of references. The count
  * is touched by the control core only.
@@ -18,13 +18,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nameserv/identity.h"
+
 enum { NS_PERM_NONE = 0, NS_PERM_READ = 1, NS_PERM_WRITE = 2, NS_PERM_BOTH = 3 };
 #define NS_PERM_GROUP 0x80000000u /* added to a gid in plain parts */
-enum { NS_PERMS_MAX = 64, NS_IDENTITY_GROUPS = 32 };
+enum { NS_PERMS_MAX = 64 };
+
+enum { NS_PERM_GENERATION_MAX = (1 << 30) - 1 };
 
 struct ns_perm {
     uint32_t id;
-    uint8_t rights; /* NS_PERM_* */
+    uint32_t rights : 2;      /* NS_PERM_* */
+    uint32_t generation : 30; /* of a domain, modulo 2^30; 0 in plain parts */
 };
 
 struct ns_perms {
@@ -32,20 +37,6 @@ struct ns_perms {
     uint32_t count;
     struct ns_perm list[];
 };
-
-/* Who asks. Filled once per connection and never changed. */
-struct ns_identity {
-    bool stack; /* the daemon itself: may do everything, also write what only the stack writes */
-    bool privileged; /* root, or the user and group that the daemon was told: passes every check */
-    uint32_t uid;
-    uint32_t gid;
-    uint32_t pid; /* for logs */
-    uint32_t group_count;
-    uint32_t groups[NS_IDENTITY_GROUPS];
-};
-
-/* The daemon's own identity. */
-extern const struct ns_identity ns_identity_stack;
 
 /* A new list with one reference; NULL without memory. count from 1 to NS_PERMS_MAX. */
 struct ns_perms *ns_perms_new(const struct ns_perm *list, size_t count);
@@ -67,10 +58,9 @@ int ns_perms_parse(const char *payload, size_t size, struct ns_perm *list);
 /* Write the wire form into buffer; returns its size, or -E2BIG. */
 int ns_perms_format(const struct ns_perms *perms, char *buffer, size_t size);
 
-/* Rights of a plain UNIX identity (see above) to an entry with this list. */
-unsigned ns_perms_unix(const struct ns_perms *perms, const struct ns_identity *who);
-
-/* Does the identity own it (entry 0)? The stack and the privileged own everything. */
-bool ns_perms_unix_owner(const struct ns_perms *perms, const struct ns_identity *who);
+/* Does the list have an entry for the domain? Does any list that exists? The latter costs in proportion
+ * to the number of different lists. */
+bool ns_perms_name(const struct ns_perms *perms, struct ns_domain_name domain);
+bool ns_perms_any_name(struct ns_domain_name domain);
 
 #endif

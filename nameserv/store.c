@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nameserv/domain.h"
 #include "nameserv/store_p.h"
 
 #ifdef NS_TSAN
@@ -18,11 +19,9 @@ enum { WAITING_BYTES_DEFAULT = 256 << 20, ANCHORS_DEFAULT = 1 << 20 };
 
 static const struct ns_mount_ops plain_ops = {.name = "plain"};
 
-/* Root and the daemon's group write, all who may connect read. */
 static const struct ns_entry *first_root(struct ns_pool *pool)
 {
-    struct ns_perm owner = {.id = 0, .rights = NS_PERM_READ};
-    struct ns_perms *perms = ns_perms_new(&owner, 1);
+    struct ns_perms *perms = ns_perms_new(&ns_authority_plain.first, 1);
     const struct ns_entry *root = perms == NULL ? NULL : ns_tree_new(pool, perms, 1);
 
     if (root == NULL)
@@ -61,6 +60,7 @@ static void store_destroy(struct ns_store *store)
     if (store->version != NULL && store->version->root != NULL)
         ns_tree_free(store->version->root, store->pool);
     free(store->version);
+    ns_domains_free(store->domains);
     if (store->pool != NULL)
         ns_pool_free(store->pool);
     free(store->subscribers);
@@ -79,6 +79,8 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **resul
     store->waiting_limit =
         options->waiting_bytes == 0 ? WAITING_BYTES_DEFAULT : options->waiting_bytes;
     rc = make_version(store);
+    if (rc == 0 && (store->domains = ns_domains_new()) == NULL)
+        rc = -ENOMEM;
     if (rc == 0)
         rc = make_subscribers(store);
     if (rc == 0)
@@ -90,8 +92,11 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **resul
         store_destroy(store);
         return rc;
     }
-    store->root_mount =
-        (struct ns_mount){.ops = &plain_ops, .path = "/", .path_size = 1, .store = store};
+    store->root_mount = (struct ns_mount){.ops = &plain_ops,
+                                          .authority = &ns_authority_plain,
+                                          .path = "/",
+                                          .path_size = 1,
+                                          .store = store};
     store->mounts[store->mount_count++] = &store->root_mount;
     ns_rcu_register();
     *result = store;

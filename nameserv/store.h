@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nameserv/identity.h"
 #include "nameserv/perms.h"
 #include "nameserv/rcu.h"
 #include "nameserv/tree.h"
@@ -218,11 +219,13 @@ struct ns_hold *ns_store_hold(struct ns_store *store);
 struct ns_watch {
     void (*fire)(struct ns_watch *watch, const char *path, size_t path_size);
     const struct ns_identity *who; /* events about names that it may not read are kept from it */
+    unsigned levels;               /* that it hears of, the path's own included; 0: all below */
     struct ns_anchor *anchor;      /* private from here */
     struct ns_watch *next, *previous;
 };
 
-/* path: valid absolute path, or "@name" (never fires). 0, -ENOMEM. */
+/* path: valid absolute path, or "@name": a special name (nameserv/domain.h) fires, with a depth of 1 as
+ * "@name/DOMID"; all others never do. 0, -ENOMEM. */
 int ns_watch_add(struct ns_store *store, struct ns_watch *watch, const char *path);
 void ns_watch_remove(struct ns_store *store, struct ns_watch *watch);
 

@@ -100,6 +100,7 @@ struct ns_store {
     struct ns_hold hold;
     uint64_t number_floor; /* the next commit's number is greater */
     struct ns_anchors anchors;
+    struct ns_domains *domains;
     size_t watch_count;
     unsigned lcores;
     struct ns_subscriber *subscribers;
@@ -119,22 +120,15 @@ struct ns_op {
     uint32_t value_size;
     uint32_t path_size;
     struct ns_perms *perms;
-    char data[]; /* path, NUL, value */
+    const struct ns_mount *mount; /* concerned with the path */
+    bool quiet;                   /* no watch hears of it */
+    char data[];                  /* path, NUL, value */
 };
 
-/* What a transaction has observed of a name: whether it is there and may be read (always), and
- * VALUE      its value
- * PERMS      its permissions
- * CHILDREN   the names of its children
- * OWN_*      no observation: what the transaction has written itself, as far as it had to look (ops_noted) */
-enum {
-    NS_OBSERVED_VALUE = 1,
-    NS_OBSERVED_PERMS = 2,
-    NS_OBSERVED_CHILDREN = 4,
-    NS_OWN_VALUE = 8,
-    NS_OWN_PERMS = 16,
-    NS_OBSERVED_ACCESS = 32,
-};
+/* Beside NS_OBSERVED_* (nameserv/authority.h), what is observed always: whether the name is there and may be
+ * read; and what is no observation: what the transaction has written itself, as far as it had to look
+ * (ops_noted). */
+enum { NS_OBSERVED_ACCESS = 0x100, NS_OWN_VALUE = 0x200, NS_OWN_PERMS = 0x400 };
 
 struct ns_observation {
     char *path;
@@ -165,11 +159,24 @@ struct ns_txn {
     struct ns_txn *next, *previous;
 };
 
-/* Apply one op to a build, as `who`; the permission checks included. */
-int ns_op_apply(struct ns_store *store, struct ns_build *build, const struct ns_op *op,
-                const struct ns_identity *who, struct ns_reason *reason);
+/* ---- apply.c ---- */
 
-bool ns_may(const struct ns_entry *entry, const struct ns_identity *who, unsigned right);
+/* Apply one op to a build, as `who`; the permission checks included. */
+int ns_op_apply(struct ns_build *build, const struct ns_op *op, const struct ns_identity *who,
+                struct ns_reason *reason);
+
+/* Has who the right to an entry that stands in the mount? */
+bool ns_entry_may(const struct ns_entry *entry, const struct ns_mount *mount,
+                  const struct ns_identity *who, unsigned right);
+
+/* The sentences of refusals: -EACCES, -ENOENT. */
+int ns_txn_denied(struct ns_reason *reason, const char *path, unsigned right);
+int ns_txn_absent(struct ns_reason *reason, const char *path);
+
+/* ---- txn.c ---- */
+
+/* Set permissions so that no watch hears of it. Takes over the reference. */
+int ns_txn_set_perms_quietly(struct ns_txn *txn, const char *path, struct ns_perms *perms);
 
 void ns_txn_unpin(struct ns_txn *txn);
 void ns_txn_release(struct ns_txn *txn); /* frees it; the build must be over */
@@ -235,7 +242,16 @@ int ns_reason_set(struct ns_reason *reason, int error, const char *path, const c
 
 /* ---- mount.c ---- */
 
-unsigned ns_mount_rights(const struct ns_perms *perms, const struct ns_identity *who);
+/* Check a path, as ns_store_path_check(), and tell the mount concerned. */
+int ns_mount_of_path(struct ns_store *store, const char *path, size_t size,
+                     struct ns_reason *reason, const struct ns_mount **mount);
+
+/* The mount of the name at the first `size` bytes of a path of which `mount` is concerned with all. */
+static inline const struct ns_mount *ns_mount_above(const struct ns_mount *mount, const char *path,
+                                                    size_t size)
+{
+    return size >= mount->path_size ? mount : ns_mount_find(mount->store, path, size);
+}
 
 /* ---- anchor.c ---- */
 
@@ -284,7 +300,20 @@ void ns_anchors_abandon(struct ns_commit *commit);
 void ns_anchors_done(struct ns_commit *commit);
 bool ns_anchors_sweep(struct ns_store *store, unsigned limit);
 
+/* ---- estate.c ---- */
+
+/* Remove all names that the domain owns, and its entries in the permissions of others: one commit. 0,
+ * -ENOMEM. */
+int ns_estate_clear(struct ns_store *store, struct ns_domain_name domain);
+
+/* Replace a list by one without the domain's entries. 0, -ENOMEM. */
+int ns_estate_strip(struct ns_perms **perms, struct ns_domain_name domain);
+
 /* ---- watch.c ---- */
+
+/* Fire the watches of a special name, and of the name with the domain's number, if perms let them. */
+void ns_watches_fire_special(struct ns_store *store, const char *name, uint32_t domid,
+                             const struct ns_perms *perms);
 
 /* Fire the watches of what the transaction changed, in the order in which it asked. */
 void ns_watches_fire(const struct ns_commit *commit, const struct ns_txn *txn);

@@ -37,171 +37,6 @@
 
 #include "nameserv/store_p.h"
 
-/* ---- permissions ---- */
-
-unsigned ns_mount_rights(const struct ns_perms *perms, const struct ns_identity *who)
-{
-    if (who->stack || who->privileged)
-        return NS_PERM_BOTH;
-    return ns_perms_unix(perms, who);
-}
-
-static bool is_owner(const struct ns_perms *perms, const struct ns_identity *who)
-{
-    return who->stack || who->privileged || ns_perms_unix_owner(perms, who);
-}
-
-bool ns_may(const struct ns_entry *entry, const struct ns_identity *who, unsigned right)
-{
-    return (ns_mount_rights(entry->perms, who) & right) != 0;
-}
-
-static int denied(struct ns_reason *reason, const char *path, unsigned right)
-{
-    ns_reason_set(reason, EACCES, path, "not permitted: you have no right to %s here",
-                  right == NS_PERM_READ ? "read" : "write");
-    return -EACCES;
-}
-
-/* A name that is absent is reported as such only to who has the right asked for on the nearest existing
- * ancestor; to others it might as well be there (XSA-115). */
-static int absent(struct ns_reason *reason, const struct ns_entry *nearest, const char *path,
-                  const struct ns_identity *who, unsigned right)
-{
-    if (!ns_may(nearest, who, right))
-        return denied(reason, path, right);
-    ns_reason_set(reason, ENOENT, path, "no such name");
-    return -ENOENT;
-}
-
-/* ---- changes ---- */
-
-/* Each level on its own, so that what an unprivileged client creates belongs to it. */
-static int create_owned(struct ns_build *build, const char *path, size_t size, size_t existing,
-                        const struct ns_entry *nearest, const struct ns_identity *who)
-{
-    struct ns_perm list[NS_PERMS_MAX];
-    struct ns_perms *perms;
-    int rc = 0;
-
-    memcpy(list, nearest->perms->list, nearest->perms->count * sizeof(list[0]));
-    list[0].id = who->uid;
-    perms = ns_perms_new(list, nearest->perms->count);
-    if (perms == NULL)
-        return -ENOMEM;
-    for (size_t end = existing + 1; end <= size && rc == 0; end++)
-        if (end == size || (path[end] == '/' && end > 1))
-            rc = ns_build_write(build, path, end, "", 0, perms);
-    ns_perms_put(perms);
-    return rc;
-}
-
-static int apply_write(struct ns_build *build, const struct ns_op *op,
-                       const struct ns_identity *who, struct ns_reason *reason)
-{
-    size_t existing;
-    const struct ns_entry *nearest =
-        ns_tree_nearest(build->root, op->data, op->path_size, &existing);
-    int rc = 0;
-
-    if (!ns_may(nearest, who, NS_PERM_WRITE))
-        return denied(reason, op->data, NS_PERM_WRITE);
-    if (existing < op->path_size && !who->stack && !who->privileged)
-        rc = create_owned(build, op->data, op->path_size, existing, nearest, who);
-    if (rc == 0)
-        rc = ns_build_write(build, op->data, op->path_size, op->data + op->path_size + 1,
-                            op->value_size, NULL);
-    return rc;
-}
-
-static int apply_mkdir(struct ns_build *build, const struct ns_op *op,
-                       const struct ns_identity *who, struct ns_reason *reason)
-{
-    const struct ns_entry *entry = ns_tree_lookup(build->root, op->data, op->path_size);
-
-    if (entry == NULL)
-        return apply_write(build, op, who, reason);
-    return ns_may(entry, who, NS_PERM_WRITE) ? 0 : denied(reason, op->data, NS_PERM_WRITE);
-}
-
-static size_t parent_size(const char *path, size_t size)
-{
-    while (size > 1 && path[size - 1] != '/')
-        size--;
-    return size > 1 ? size - 1 : 1;
-}
-
-static int apply_remove(struct ns_build *build, const struct ns_op *op,
-                        const struct ns_identity *who, struct ns_reason *reason)
-{
-    size_t existing;
-    const struct ns_entry *nearest =
-        ns_tree_nearest(build->root, op->data, op->path_size, &existing);
-
-    if (op->path_size == 1)
-        return ns_reason_set(reason, EINVAL, "/", "the root can't be removed");
-    if (existing == op->path_size) {
-        if (!ns_may(nearest, who, NS_PERM_WRITE))
-            return denied(reason, op->data, NS_PERM_WRITE);
-        return ns_build_remove(build, op->data, op->path_size);
-    }
-    if (existing == parent_size(op->data, op->path_size))
-        return ns_may(nearest, who, NS_PERM_WRITE) ? 0 : denied(reason, op->data, NS_PERM_WRITE);
-    return absent(reason, nearest, op->data, who, NS_PERM_WRITE);
-}
-
-static int apply_set_perms(struct ns_build *build, const struct ns_op *op,
-                           const struct ns_identity *who, struct ns_reason *reason)
-{
-    size_t existing;
-    const struct ns_entry *entry = ns_tree_nearest(build->root, op->data, op->path_size, &existing);
-
-    if (existing < op->path_size)
-        return absent(reason, entry, op->data, who, NS_PERM_WRITE);
-    if (!is_owner(entry->perms, who))
-        return ns_reason_set(reason, EACCES, op->data,
-                             "not permitted: only the owner changes permissions");
-    if (op->perms->list[0].id != entry->perms->list[0].id && !who->stack && !who->privileged)
-        return ns_reason_set(reason, EPERM, op->data,
-                             "not permitted: only root gives a name to another owner");
-    return ns_build_set_perms(build, op->data, op->path_size, op->perms);
-}
-
-static int apply_touch(struct ns_build *build, const struct ns_op *op,
-                       const struct ns_identity *who, struct ns_reason *reason)
-{
-    (void)build;
-    (void)op;
-    (void)who;
-    (void)reason;
-    return 0; /* concerns anchors only: commit.c */
-}
-
-typedef int (*apply_fn)(struct ns_build *build, const struct ns_op *op,
-                        const struct ns_identity *who, struct ns_reason *reason);
-static const apply_fn apply[] = {
-    [NS_OP_WRITE] = apply_write,         [NS_OP_MKDIR] = apply_mkdir, [NS_OP_REMOVE] = apply_remove,
-    [NS_OP_SET_PERMS] = apply_set_perms, [NS_OP_TOUCH] = apply_touch,
-};
-
-static int computed(struct ns_store *store, const struct ns_op *op, struct ns_reason *reason)
-{
-    const struct ns_mount *mount = ns_mount_find(store, op->data, op->path_size);
-
-    if (!mount->ops->computed)
-        return 0;
-    return ns_reason_set(reason, EROFS, op->data,
-                         "names below %s are computed and can't be changed", mount->path);
-}
-
-int ns_op_apply(struct ns_store *store, struct ns_build *build, const struct ns_op *op,
-                const struct ns_identity *who, struct ns_reason *reason)
-{
-    int rc = who->stack ? 0 : computed(store, op, reason);
-
-    return rc == 0 ? apply[op->kind](build, op, who, reason) : rc;
-}
-
 /* ---- life ---- */
 
 int ns_txn_begin(struct ns_store *store, const struct ns_identity *who, struct ns_txn **result)
@@ -290,7 +125,8 @@ const struct ns_reason *ns_txn_reason(const struct ns_txn *txn)
 
 /* ---- reading ---- */
 
-static int check_path(struct ns_txn *txn, const char *path, size_t size)
+static int check_path(struct ns_txn *txn, const char *path, size_t size,
+                      const struct ns_mount **mount)
 {
     int rc;
 
@@ -299,46 +135,51 @@ static int check_path(struct ns_txn *txn, const char *path, size_t size)
     if (txn->expired)
         return ns_reason_set(&txn->reason, EAGAIN, "",
                              "the transaction was open for too long; start it again");
-    rc = ns_store_path_check(txn->store, path, size, &txn->reason);
+    rc = ns_mount_of_path(txn->store, path, size, &txn->reason, mount);
     if (rc != 0)
         memcpy(txn->reason.path, path, size <= NS_PATH_MAX ? size + 1 : 0);
     return rc;
 }
 
-/* Note what the client learns: that the name is absent, or that it may not know, or `what` of the entry. */
-static int look(struct ns_txn *txn, const char *path, unsigned what, const struct ns_entry **found)
+/* Note what the client learns: that the name is absent, or that it may not know, or of the entry what the
+ * mount's authority says that the operation observes. */
+static int look(struct ns_txn *txn, const char *path, enum ns_look how,
+                const struct ns_entry **found)
 {
     size_t size = strlen(path), existing;
+    const struct ns_mount *mount;
     const struct ns_entry *entry;
-    int rc = check_path(txn, path, size);
+    bool may;
+    int rc = check_path(txn, path, size, &mount);
 
     *found = NULL;
     if (rc != 0)
         return rc;
     entry = ns_tree_nearest(txn->build.root, path, size, &existing);
-    if (existing == size && ns_may(entry, txn->who, NS_PERM_READ))
-        rc = ns_observe_entry(txn, path, size, what, entry);
+    may = ns_entry_may(entry, ns_mount_above(mount, path, existing), txn->who, NS_PERM_READ);
+    if (existing == size && may)
+        rc = ns_observe_entry(txn, path, size, mount->authority->footprint[how], entry);
     else
         rc = ns_observe(txn, path, size, NS_OBSERVED_VALUE);
     if (rc != 0)
         return rc;
+    if (!may)
+        return ns_txn_denied(&txn->reason, path, NS_PERM_READ);
     if (existing < size)
-        return absent(&txn->reason, entry, path, txn->who, NS_PERM_READ);
-    if (!ns_may(entry, txn->who, NS_PERM_READ))
-        return denied(&txn->reason, path, NS_PERM_READ);
+        return ns_txn_absent(&txn->reason, path);
     *found = entry;
     return 0;
 }
 
 int ns_txn_get(struct ns_txn *txn, const char *path, const struct ns_entry **entry)
 {
-    return look(txn, path, NS_OBSERVED_VALUE | NS_OBSERVED_PERMS | NS_OBSERVED_CHILDREN, entry);
+    return look(txn, path, NS_LOOK_ALL, entry);
 }
 
 int ns_txn_read(struct ns_txn *txn, const char *path, const void **value, size_t *size)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_VALUE, &entry);
+    int rc = look(txn, path, NS_LOOK_VALUE, &entry);
 
     if (rc == 0) {
         *value = ns_entry_value(entry);
@@ -350,7 +191,7 @@ int ns_txn_read(struct ns_txn *txn, const char *path, const void **value, size_t
 int ns_txn_get_perms(struct ns_txn *txn, const char *path, const struct ns_perms **perms)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_PERMS, &entry);
+    int rc = look(txn, path, NS_LOOK_PERMS, &entry);
 
     if (rc == 0)
         *perms = entry->perms;
@@ -359,14 +200,14 @@ int ns_txn_get_perms(struct ns_txn *txn, const char *path, const struct ns_perms
 
 int ns_txn_directory(struct ns_txn *txn, const char *path, const struct ns_entry **entry)
 {
-    return look(txn, path, NS_OBSERVED_CHILDREN, entry);
+    return look(txn, path, NS_LOOK_LIST, entry);
 }
 
 int ns_txn_list(struct ns_txn *txn, const char *path,
                 int (*fn)(const struct ns_entry *child, void *arg), void *arg)
 {
     const struct ns_entry *entry;
-    int rc = look(txn, path, NS_OBSERVED_CHILDREN, &entry);
+    int rc = look(txn, path, NS_LOOK_LIST, &entry);
 
     return rc == 0 ? ns_entry_each(entry, fn, arg) : rc;
 }
@@ -393,8 +234,9 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
                   size_t value_size, struct ns_perms *perms)
 {
     size_t size = strlen(path);
+    const struct ns_mount *mount;
     struct ns_op *op;
-    int rc = check_path(txn, path, size);
+    int rc = check_path(txn, path, size, &mount);
 
     if (rc == 0 && value_size > NS_VALUE_MAX)
         rc = ns_reason_set(&txn->reason, ENOSPC, path,
@@ -408,7 +250,8 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
         return rc == 0 ? -ENOMEM : rc;
     }
     op->perms = perms;
-    rc = ns_op_apply(txn->store, &txn->build, op, txn->who, &txn->reason);
+    op->mount = mount;
+    rc = ns_op_apply(&txn->build, op, txn->who, &txn->reason);
     if (rc == -ENOMEM) {
         txn->damaged = true;
         op_free(op);
@@ -448,7 +291,8 @@ static bool is_there(const struct ns_entry *entry, const void *value, size_t val
 int ns_txn_load(struct ns_txn *txn, const char *path, size_t path_size, const void *value,
                 size_t value_size, struct ns_perms *perms)
 {
-    int rc = check_path(txn, path, path_size);
+    const struct ns_mount *mount;
+    int rc = check_path(txn, path, path_size, &mount);
 
     if (rc == 0 && value_size > NS_VALUE_MAX)
         rc = ns_reason_set(&txn->reason, ENOSPC, path, "a value of %zu bytes is too large",
@@ -469,9 +313,24 @@ int ns_txn_touch(struct ns_txn *txn, const char *path)
 
 int ns_txn_set_perms(struct ns_txn *txn, const char *path, const struct ns_perm *list, size_t count)
 {
-    struct ns_perms *perms = count == 0 || count > NS_PERMS_MAX ? NULL : ns_perms_new(list, count);
+    const struct ns_mount *mount = ns_mount_find(txn->store, path, strlen(path));
+    struct ns_perm bound[NS_PERMS_MAX];
+    struct ns_perms *perms;
 
-    if (perms == NULL)
-        return count == 0 || count > NS_PERMS_MAX ? -EINVAL : -ENOMEM;
-    return change(txn, NS_OP_SET_PERMS, path, NULL, 0, perms);
+    if (count == 0 || count > NS_PERMS_MAX)
+        return -EINVAL;
+    memcpy(bound, list, count * sizeof(list[0]));
+    if (mount->authority->bind != NULL)
+        mount->authority->bind(txn->store, bound, count);
+    perms = ns_perms_new(bound, count);
+    return perms == NULL ? -ENOMEM : change(txn, NS_OP_SET_PERMS, path, NULL, 0, perms);
+}
+
+int ns_txn_set_perms_quietly(struct ns_txn *txn, const char *path, struct ns_perms *perms)
+{
+    int rc = change(txn, NS_OP_SET_PERMS, path, NULL, 0, perms);
+
+    if (rc == 0)
+        txn->ops[txn->op_count - 1]->quiet = true;
+    return rc;
 }

@@ -9,6 +9,7 @@
  * (xenstore.txt).
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "nameserv/store_p.h"
@@ -46,19 +47,21 @@ struct event {
     const struct ns_commit *commit;
     const char *path;
     size_t path_size;
-    const struct ns_entry *sources[4];
+    const struct ns_entry *sources[4]; /* the name before, its parent before, the same now */
+    const struct ns_mount *mounts[2];  /* of the name, of its parent */
 };
 
 static bool may_hear(const struct event *event, const struct ns_identity *who)
 {
     for (size_t i = 0; i < sizeof(event->sources) / sizeof(event->sources[0]); i++)
         if (event->sources[i] != NULL &&
-            (ns_mount_rights(event->sources[i]->perms, who) & NS_PERM_READ))
+            ns_entry_may(event->sources[i], event->mounts[i % 2], who, NS_PERM_READ))
             return true;
     return false;
 }
 
-static void fire_at(const struct event *event, size_t prefix_size, uint32_t hash)
+/* below: how many levels the changed name lies below the prefix. */
+static void fire_at(const struct event *event, size_t prefix_size, uint32_t hash, unsigned below)
 {
     struct ns_store *store = event->commit->store;
     struct ns_anchor *anchor = ns_anchor_lookup(store, event->path, prefix_size, hash);
@@ -69,7 +72,7 @@ static void fire_at(const struct event *event, size_t prefix_size, uint32_t hash
          watch = next) {
         next = watch->next;
         store->counters.watch_steps++;
-        if (!may_hear(event, watch->who))
+        if ((watch->levels != 0 && below >= watch->levels) || !may_hear(event, watch->who))
             continue;
         store->counters.watch_events++;
         watch->fire(watch, event->path, event->path_size);
@@ -80,12 +83,15 @@ static void fire_at(const struct event *event, size_t prefix_size, uint32_t hash
 static void fire_upwards(const struct event *event)
 {
     uint32_t hash = ns_path_hash_step(NS_PATH_HASH_START, '/');
+    unsigned below = event->path_size > 1;
 
-    fire_at(event, 1, hash);
+    for (size_t i = 1; i < event->path_size; i++)
+        below += event->path[i] == '/';
+    fire_at(event, 1, hash, below);
     for (size_t i = 1; i < event->path_size; i++) {
         hash = ns_path_hash_step(hash, (unsigned char)event->path[i]);
         if (i + 1 == event->path_size || event->path[i + 1] == '/')
-            fire_at(event, i + 1, hash);
+            fire_at(event, i + 1, hash, --below);
     }
 }
 
@@ -100,6 +106,8 @@ static void event_init(struct event *event, const struct ns_commit *commit, cons
     if (parent > 1)
         parent--;
     *event = (struct event){.commit = commit, .path = path, .path_size = size};
+    event->mounts[0] = ns_mount_find(commit->store, path, size);
+    event->mounts[1] = ns_mount_above(event->mounts[0], path, parent);
     for (int i = 0; i < 2; i++) {
         event->sources[i * 2] = ns_tree_lookup(roots[i], path, size);
         event->sources[i * 2 + 1] = ns_tree_lookup(roots[i], path, parent);
@@ -134,7 +142,7 @@ static int fire_child(const struct ns_entry *child, void *arg)
     descent->path[descent->size] = '\0';
     event_init(&event, descent->commit, descent->path, descent->size);
     if (event.sources[2] == NULL)
-        fire_at(&event, event.path_size, ns_path_hash(event.path, event.path_size));
+        fire_at(&event, event.path_size, ns_path_hash(event.path, event.path_size), 0);
     ns_entry_each(child, fire_child, descent);
     descent->size = size;
     return 0;
@@ -156,7 +164,7 @@ void ns_watches_fire(const struct ns_commit *commit, const struct ns_txn *txn)
         const struct ns_op *op = txn->ops[i];
         struct event event;
 
-        if (op->kind == NS_OP_TOUCH || op->answer != 0)
+        if (op->kind == NS_OP_TOUCH || op->answer != 0 || op->quiet)
             continue;
         event_init(&event, commit, op->data, op->path_size);
         if (same_name(event.sources[0], event.sources[2]))
@@ -165,4 +173,35 @@ void ns_watches_fire(const struct ns_commit *commit, const struct ns_txn *txn)
         if (event.sources[0] != NULL && (event.sources[2] == NULL || op->kind == NS_OP_REMOVE))
             fire_removed(&event); /* it may have been made again, without what was below */
     }
+}
+
+/* ---- special names ---- */
+
+static void fire_special_at(struct ns_store *store, const char *name, const char *numbered,
+                            const struct ns_perms *perms)
+{
+    struct ns_anchor *anchor =
+        ns_anchor_lookup(store, name, strlen(name), ns_path_hash(name, strlen(name)));
+    struct ns_watch *next;
+
+    for (struct ns_watch *watch = anchor == NULL ? NULL : anchor->watches; watch != NULL;
+         watch = next) {
+        const char *path = watch->levels == 2 ? numbered : name;
+
+        next = watch->next;
+        if ((ns_rights(&ns_authority_xenstore, perms, watch->who) & NS_PERM_READ) == 0)
+            continue;
+        store->counters.watch_events++;
+        watch->fire(watch, path, strlen(path));
+    }
+}
+
+void ns_watches_fire_special(struct ns_store *store, const char *name, uint32_t domid,
+                             const struct ns_perms *perms)
+{
+    char numbered[64];
+
+    snprintf(numbered, sizeof(numbered), "%s/%u", name, domid);
+    fire_special_at(store, name, numbered, perms);
+    fire_special_at(store, numbered, numbered, perms);
 }

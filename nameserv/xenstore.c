@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "nameserv/xenstore.h"
 
-static const struct ns_mount_ops xenstore_ops = {.name = "xenstore", .chars = ""};
+static const struct ns_mount_ops xenstore_ops = {.name = "xenstore",
+                                                 .authority = &ns_authority_xenstore};
 
 static const char *const parts[NS_XENSTORE_PARTS] = {"/local", "/vm", "/tool", "/libxl"};
 

@@ -146,7 +146,7 @@ static void test_what_was_comes_back(void **state)
 
 static void test_permissions_come_back(void **state)
 {
-    const struct ns_perm list[] = {{12, NS_PERM_NONE}, {NS_PERM_GROUP + 7, NS_PERM_BOTH}};
+    const struct ns_perm list[] = {{12, NS_PERM_NONE, 0}, {NS_PERM_GROUP + 7, NS_PERM_BOTH, 0}};
     struct life life;
     struct ns_txn *txn;
 

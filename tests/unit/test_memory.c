@@ -108,7 +108,7 @@ static int no_child(const struct ns_entry *child, void *arg)
 static int step(struct ns_txn *txn, char *request)
 {
     char *value = strchr(request + 1, '=');
-    struct ns_perm perm = {0, NS_PERM_NONE};
+    struct ns_perm perm = {0, NS_PERM_NONE, 0};
     const struct ns_perms *perms;
     const void *data;
     size_t size;

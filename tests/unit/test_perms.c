@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Permission lists: the wire form, sharing, and who may do what. */
+/* Permission lists: the wire form and sharing. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -150,70 +150,12 @@ static void many_lists(void **state)
     }
 }
 
-static void unix_rights(void **state)
-{
-    /* owner 1000, others may read; 1001 writes, group 50 both, 1002 nothing, and once more 1001 */
-    struct ns_perms *perms = PERMS("r1000\0w1001\0b2147483698\0n1002\0b1001");
-    struct ns_identity who = {.uid = 1000, .gid = 1};
-
-    (void)state;
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_BOTH);
-    assert_true(ns_perms_unix_owner(perms, &who));
-    who.uid = 1001;
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_WRITE);
-    assert_false(ns_perms_unix_owner(perms, &who));
-    who.uid = 1002;
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_NONE);
-    who.gid = 50; /* the group's entry comes first */
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_BOTH);
-    who.gid = 1;
-    who.uid = 50; /* a uid is not a gid */
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_READ);
-    who.group_count = 2;
-    who.groups[1] = 50;
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_BOTH);
-    ns_perms_put(perms);
-}
-
-static void a_group_can_own(void **state)
-{
-    struct ns_perms *perms = PERMS("n2147483698");
-    struct ns_identity who = {.uid = 7, .gid = 8};
-
-    (void)state;
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_NONE);
-    who.gid = 50;
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_BOTH);
-    assert_true(ns_perms_unix_owner(perms, &who));
-    ns_perms_put(perms);
-}
-
-static void the_privileged_pass(void **state)
-{
-    struct ns_perms *perms = PERMS("n5");
-    struct ns_identity who = {.uid = 6};
-
-    (void)state;
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_NONE);
-    who.privileged = true;
-    assert_int_equal(ns_perms_unix(perms, &who), NS_PERM_BOTH);
-    assert_int_equal(ns_perms_unix(perms, &ns_identity_stack), NS_PERM_BOTH);
-    assert_true(ns_perms_unix_owner(perms, &ns_identity_stack));
-    ns_perms_put(perms);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parse_takes_the_wire_form),
-        cmocka_unit_test(parse_refuses_the_rest),
-        cmocka_unit_test(parse_has_a_limit),
-        cmocka_unit_test(format_is_what_parse_took),
-        cmocka_unit_test(equal_lists_are_one),
-        cmocka_unit_test(many_lists),
-        cmocka_unit_test(unix_rights),
-        cmocka_unit_test(a_group_can_own),
-        cmocka_unit_test(the_privileged_pass),
+        cmocka_unit_test(parse_takes_the_wire_form), cmocka_unit_test(parse_refuses_the_rest),
+        cmocka_unit_test(parse_has_a_limit),         cmocka_unit_test(format_is_what_parse_took),
+        cmocka_unit_test(equal_lists_are_one),       cmocka_unit_test(many_lists),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

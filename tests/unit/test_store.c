@@ -358,8 +358,8 @@ static void test_paths(void **state)
 
 static void test_permissions(void **state)
 {
-    struct ns_perm for_alice[] = {{0, NS_PERM_NONE}, {1000, NS_PERM_BOTH}};
-    struct ns_perm secret = {0, NS_PERM_NONE};
+    struct ns_perm for_alice[] = {{0, NS_PERM_NONE, 0}, {1000, NS_PERM_BOTH, 0}};
+    struct ns_perm secret = {0, NS_PERM_NONE, 0};
     struct ns_txn *txn;
     const struct ns_perms *perms;
 
@@ -387,7 +387,7 @@ static void test_permissions(void **state)
 /* A refusal tells the permissions of what refused. */
 static void test_refusals_are_observed(void **state)
 {
-    struct ns_perm secret = {0, NS_PERM_NONE}, open = {0, NS_PERM_BOTH};
+    struct ns_perm secret = {0, NS_PERM_NONE, 0}, open = {0, NS_PERM_BOTH, 0};
     static const char *const asked[] = {"/o/secret", "/o/secret/below"};
 
     (void)state;
@@ -469,7 +469,7 @@ static void test_one_end_is_enough(void **state)
 /* A change that fails in the middle leaves nothing, also if the client goes on and commits. */
 static void test_a_change_without_memory_did_not_happen(void **state)
 {
-    static const struct ns_perm for_alice = {1000, NS_PERM_BOTH};
+    static const struct ns_perm for_alice = {1000, NS_PERM_BOTH, 0};
     unsigned failures = 0;
     int rc = -ENOMEM;
 
@@ -550,7 +550,7 @@ static const struct ns_mount_ops ops_one = {.name = "one",
                                             .publish = mount_publish,
                                             .abandon = mount_abandon};
 static const struct ns_mount_ops ops_two = {.name = "two",
-                                            .chars = "",
+                                            .authority = &ns_authority_xenstore,
                                             .also = follows_one,
                                             .check = mount_check,
                                             .prepare = mount_prepare,
@@ -749,7 +749,7 @@ static void expect_events(struct test_watch *watch, const char *events)
 static void test_watches(void **state)
 {
     struct test_watch on_root, on_dir, on_leaf, absent_one, of_alice;
-    struct ns_perm secret = {0, NS_PERM_NONE};
+    struct ns_perm secret = {0, NS_PERM_NONE, 0};
     struct ns_txn *txn;
 
     (void)state;

@@ -90,7 +90,7 @@ enum act { WRITE, REMOVE, SET_PERMS };
 /* May it make this change now? What it asks for by itself: the permissions are not the question here. */
 static bool may(struct ns_connection *connection, enum act act, const char *path)
 {
-    static const struct ns_perm all = {0, NS_PERM_BOTH};
+    static const struct ns_perm all = {0, NS_PERM_BOTH, 0};
     struct ns_txn *txn;
     bool allowed;
 
