@@ -62,16 +62,36 @@ static struct ns_store *store;
 static const struct ns_identity root = {.privileged = true};
 static const struct ns_identity alice = {.uid = 1000, .gid = 1000};
 
-/* A mount that retires and touches, and an anchor that is derived from its names. */
+/* A mount that derives an object, replaces it, and touches a name; and an anchor that is derived from its
+ * names. */
+static void *derived, *next_derived;
+
 static int mount_prepare(struct ns_mount *mount, struct ns_commit *commit)
 {
-    void *object = malloc(8);
-    int rc = object == NULL ? -ENOMEM : ns_commit_retire(commit, object, free);
+    int rc;
 
     (void)mount;
+    next_derived = malloc(8);
+    if (next_derived == NULL)
+        return -ENOMEM;
+    rc = ns_commit_retire(commit, derived, free);
+    if (rc == 0)
+        rc = ns_commit_touch(commit, "/one/touched");
     if (rc != 0)
-        free(object);
-    return rc == 0 ? ns_commit_touch(commit, "/one/touched") : rc;
+        free(next_derived);
+    return rc;
+}
+
+static void mount_publish(struct ns_mount *mount, struct ns_commit *commit)
+{
+    (void)mount, (void)commit;
+    derived = next_derived;
+}
+
+static void mount_abandon(struct ns_mount *mount, struct ns_commit *commit)
+{
+    (void)mount, (void)commit;
+    free(next_derived);
 }
 
 static int anchor_compile(struct ns_anchor *anchor, struct ns_compile *compile)
@@ -87,7 +107,8 @@ static int anchor_compile(struct ns_anchor *anchor, struct ns_compile *compile)
     return 0;
 }
 
-static const struct ns_mount_ops mount_ops = {.name = "one", .prepare = mount_prepare};
+static const struct ns_mount_ops mount_ops = {
+    .name = "one", .prepare = mount_prepare, .publish = mount_publish, .abandon = mount_abandon};
 static const struct ns_anchor_ops anchor_ops = {.kind = "test",
                                                 .rank = 1,
                                                 .size = sizeof(struct ns_anchor),
@@ -302,6 +323,7 @@ static void each_allocation_of_a_transaction_fails(void **state)
     ns_watch_remove(store, &deep);
     ns_anchor_unpin(anchor);
     ns_store_free(store);
+    free(derived);
 }
 
 static void each_allocation_of_a_watch_fails(void **state)
