@@ -497,11 +497,11 @@ static void open_client(struct client *client, unsigned uid)
 
 static void reset(struct client *client)
 {
+    ask(client, NS_WIRE_RESET_WATCHES, 0, "", 1);
     for (int i = 0; i < WATCHES; i++)
         client->watches[i] = (struct watch){.set = false};
     for (int i = 0; i < TXNS; i++)
         client->txns[i].id = 0;
-    ask(client, NS_WIRE_RESET_WATCHES, 0, "", 1);
 }
 
 /* The first byte: client, and what; the second: where, and with what. */
@@ -561,7 +561,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const unsigned uids[CLIENTS] = {0, 0, 1000};
     struct ns_store_counters counters;
-    static const struct ns_perm perms = {0, NS_PERM_READ};
+    static const struct ns_perm perms = {.rights = NS_PERM_READ};
     struct ns_txn *txn;
 
     if (server == NULL)

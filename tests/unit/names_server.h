@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -85,6 +86,27 @@ static void slow_list(struct ns_mount *mount, struct ns_query *query)
     ns_query_answer(query, 0, names, size);
 }
 
+/* /stats/store, as far as tests ask for it. */
+static void store_read(struct ns_query *query, const char *below, void *arg)
+{
+    struct names_server *names = arg;
+    struct ns_store_counters counters;
+
+    ns_store_counters(names->store, &counters);
+    if (strcmp(below, "version") == 0)
+        ns_query_printf(query, "%" PRIu64, ns_store_version(names->store)->number);
+    else if (strcmp(below, "pool_bytes") == 0)
+        ns_query_printf(query, "%" PRIu64, counters.pool_bytes);
+    else if (strcmp(below, "waiting_bytes") == 0)
+        ns_query_printf(query, "%" PRIu64, counters.waiting_bytes);
+    else if (strcmp(below, "transactions_open") == 0)
+        ns_query_printf(query, "%" PRIu64, counters.transactions_open);
+    else if (strcmp(below, "anchors") == 0)
+        ns_query_printf(query, "%" PRIu64, counters.anchors);
+    else
+        ns_query_refuse(query, ENOENT, "no such name");
+}
+
 static uint64_t names_server_round(void *arg)
 {
     struct names_server *names = arg;
@@ -111,6 +133,7 @@ static void *names_server_thread(void *arg)
     names->loop = ns_loop_new();
     assert_non_null(names->loop);
     assert_int_equal(ns_stats_new(names->store, &names->stats), 0);
+    assert_int_equal(ns_stats_add(names->stats, "store", store_read, NULL, names), 0);
     assert_int_equal(ns_mount_add(names->store, &names->slow, "/slow", &slow_ops), 0);
     names->options.path = names->path;
     names->options.stats = names->stats;

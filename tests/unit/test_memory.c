@@ -444,7 +444,7 @@ static void expect_in_the_end(int client, const char *name, uint64_t value)
 static void each_allocation_of_the_server_fails(void **state)
 {
     int other;
-    uint64_t pool_bytes;
+    uint64_t pool_bytes, open;
     long n = 0;
 
     (void)state;
@@ -452,7 +452,9 @@ static void each_allocation_of_the_server_fails(void **state)
     other = raw_connect(&names);
     victim = names.thread;
     EXPECT_OK(other, NS_WIRE_MKDIR, 0, "/g\0");
+    expect_in_the_end(other, "store/waiting_bytes", 0);
     pool_bytes = stat_of(other, "store/pool_bytes");
+    open = stat_of(other, "store/transactions_open");
     do {
         enum outcome outcomes[SCRIPT] = {UNKNOWN};
         bool one, two;
@@ -478,7 +480,7 @@ static void each_allocation_of_the_server_fails(void **state)
         assert_false(exists(other, "/f/left-open"));
         EXPECT_OK(other, NS_WIRE_RM, 0, "/f\0");
         expect_in_the_end(other, "store/pool_bytes", pool_bytes);
-        expect_in_the_end(other, "store/transactions_open", 0);
+        assert_int_equal(stat_of(other, "store/transactions_open"), open);
         expect_in_the_end(other, "store/anchors", 0);
     } while (failed);
     assert_true(n > 30);

@@ -339,7 +339,7 @@ static void computed_names(void **state)
     struct message reply;
 
     (void)state;
-    EXPECT(fd, NS_WIRE_DIRECTORY, 0, "/stats\0", "self\0server\0");
+    EXPECT(fd, NS_WIRE_DIRECTORY, 0, "/stats\0", "self\0server\0store\0");
     EXPECT(fd, NS_WIRE_DIRECTORY, 0, "/stats/self\0", "error\0");
     EXPECT(fd, NS_WIRE_DIRECTORY, 0, "/stats/self/error\0", "");
     EXPECT(fd, NS_WIRE_READ, 0, "/stats/server/connections\0", "1");
