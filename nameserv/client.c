@@ -22,33 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "nameserv/client_p.h"
 #include "nameserv/wire.h"
 
 #define DEFAULT_SOCKET "/run/kedge/kedged.sock"
 #define REASON_PATH    "/stats/self/error"
-enum { SEND_SIZE = 32 << 10, RECEIVE_SIZE = 32 << 10 };
-
-struct event {
-    STAILQ_ENTRY(event) link;
-    const char *token;
-    char text[]; /* path, NUL, token, NUL */
-};
-
-struct ns_client {
-    int fd;
-    bool lost;
-    uint32_t sent, received; /* numbers of the last request and of the last reply taken */
-    STAILQ_HEAD(, event) events;
-    struct event *event; /* given out last */
-    char *list;          /* one that came in parts */
-    size_t send_size;
-    char *in; /* received: from in_start to in_end */
-    size_t in_start, in_end, in_room;
-    char send[SEND_SIZE];
-    char reply[NS_WIRE_PAYLOAD_MAX + 1];
-    char reason[NS_WIRE_PAYLOAD_MAX + 1];
-};
-
 /* ---- the connection ---- */
 
 static int connect_to(const char *path)
@@ -71,6 +49,49 @@ static int connect_to(const char *path)
     return fd;
 }
 
+static ssize_t outcome(ssize_t size)
+{
+    return size > 0 ? size : size == 0 ? -EPIPE : -errno;
+}
+
+static ssize_t socket_receive(struct ns_client *client, void *bytes, size_t room, bool wait)
+{
+    return outcome(recv(client->fd, bytes, room, wait ? 0 : MSG_DONTWAIT));
+}
+
+static ssize_t socket_send(struct ns_client *client, const void *bytes, size_t size)
+{
+    return outcome(send(client->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+static int socket_wait(struct ns_client *client, short events, int timeout_ms)
+{
+    struct pollfd possible = {.fd = client->fd, .events = events};
+
+    return poll(&possible, 1, timeout_ms) < 0 ? -errno : possible.revents;
+}
+
+static void socket_close(struct ns_client *client)
+{
+    close(client->fd);
+}
+
+static const struct ns_client_carrier socket_carrier = {socket_receive, socket_send, socket_wait,
+                                                        socket_close};
+
+struct ns_client *ns_client_new(const struct ns_client_carrier *carrier, int fd)
+{
+    struct ns_client *client = malloc(sizeof(*client));
+
+    if (client == NULL)
+        return NULL;
+    memset(client, 0, offsetof(struct ns_client, send));
+    client->carrier = carrier;
+    client->fd = fd;
+    STAILQ_INIT(&client->events);
+    return client;
+}
+
 int ns_client_open(const char *path, struct ns_client **result)
 {
     struct ns_client *client;
@@ -81,19 +102,16 @@ int ns_client_open(const char *path, struct ns_client **result)
     fd = connect_to(path != NULL ? path : DEFAULT_SOCKET);
     if (fd < 0)
         return fd;
-    client = malloc(sizeof(*client));
+    client = ns_client_new(&socket_carrier, fd);
     if (client == NULL) {
         close(fd);
         return -ENOMEM;
     }
-    memset(client, 0, offsetof(struct ns_client, send));
-    client->fd = fd;
-    STAILQ_INIT(&client->events);
     *result = client;
     return 0;
 }
 
-void ns_client_close(struct ns_client *client)
+void ns_client_drop_events(struct ns_client *client)
 {
     struct event *event;
 
@@ -101,7 +119,12 @@ void ns_client_close(struct ns_client *client)
         STAILQ_REMOVE_HEAD(&client->events, link);
         free(event);
     }
-    close(client->fd);
+}
+
+void ns_client_close(struct ns_client *client)
+{
+    ns_client_drop_events(client);
+    client->carrier->close(client);
     free(client->event);
     free(client->list);
     free(client->in);
@@ -123,7 +146,7 @@ static int lose(struct ns_client *client)
 
 static int make_room(struct ns_client *client)
 {
-    size_t room = client->in_room > 0 ? client->in_room * 2 : RECEIVE_SIZE;
+    size_t room = client->in_room > 0 ? client->in_room * 2 : NS_CLIENT_RECEIVE_SIZE;
     char *in;
 
     if (client->in_start > 0) {
@@ -141,20 +164,35 @@ static int make_room(struct ns_client *client)
     return 0;
 }
 
-/* One read; 0 also if nothing was there (flags MSG_DONTWAIT). */
-static int take_in(struct ns_client *client, int flags)
+/* Take what is there, perhaps after a wait for it; 0 also if that is nothing. */
+static int take_in(struct ns_client *client, bool wait)
 {
     ssize_t size;
     int error = make_room(client);
 
     if (error < 0)
         return error;
-    size = recv(client->fd, client->in + client->in_end, client->in_room - client->in_end, flags);
+    size = client->carrier->receive(client, client->in + client->in_end,
+                                    client->in_room - client->in_end, wait);
     if (size > 0)
         client->in_end += (size_t)size;
-    else if (size == 0 || (errno != EINTR && errno != EAGAIN))
+    else if (size != -EINTR && size != -EAGAIN)
         return lose(client);
     return 0;
+}
+
+/* Wait until one of the events is possible, and take in what is there. 1, 0 if the time is over, or a
+ * negative errno. */
+static int wait_and_take(struct ns_client *client, short events, int timeout_ms)
+{
+    int possible = client->carrier->wait(client, events, timeout_ms);
+    int error = 0;
+
+    if (possible < 0 && possible != -EINTR)
+        return lose(client);
+    if (possible > 0 && (possible & ~POLLOUT) != 0)
+        error = take_in(client, false);
+    return error < 0 ? error : possible != 0;
 }
 
 static int queue_event(struct ns_client *client, const char *payload, size_t size)
@@ -201,30 +239,22 @@ static int take_message(struct ns_client *client, struct ns_wire_header *header)
 
 /* ---- sending ---- */
 
-static int wait_for_both(struct ns_client *client)
-{
-    struct pollfd both = {.fd = client->fd, .events = POLLIN | POLLOUT};
-
-    if (poll(&both, 1, -1) < 0 && errno != EINTR)
-        return lose(client);
-    return (both.revents & POLLIN) != 0 ? take_in(client, MSG_DONTWAIT) : 0;
-}
-
 static int flush(struct ns_client *client)
 {
     size_t done = 0;
     int error = client->lost ? -EPIPE : 0;
 
     while (error == 0 && done < client->send_size) {
-        ssize_t size = send(client->fd, client->send + done, client->send_size - done,
-                            MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t size = client->carrier->send(client, client->send + done, client->send_size - done);
 
         if (size >= 0)
             done += (size_t)size;
-        else if (errno == EAGAIN)
-            error = wait_for_both(client);
-        else if (errno != EINTR)
+        else if (size == -EAGAIN)
+            error = wait_and_take(client, POLLIN | POLLOUT, -1);
+        else if (size != -EINTR)
             error = lose(client);
+        if (error > 0)
+            error = 0;
     }
     client->send_size = 0;
     return error;
@@ -242,7 +272,8 @@ static int send_pieces(struct ns_client *client, uint32_t type, uint32_t tx,
         size += pieces[i].iov_len;
     if (size > NS_WIRE_PAYLOAD_MAX)
         return -E2BIG;
-    if (client->send_size + sizeof(header) + size > SEND_SIZE && (error = flush(client)) < 0)
+    if (client->send_size + sizeof(header) + size > NS_CLIENT_SEND_SIZE &&
+        (error = flush(client)) < 0)
         return error;
     header.request = ++client->sent;
     header.size = (uint32_t)size;
@@ -278,7 +309,7 @@ int ns_client_receive(struct ns_client *client, const char **data, size_t *size)
         return error;
     while ((got = take_message(client, &header)) != 1) {
         if (got == 0)
-            got = take_in(client, 0);
+            got = take_in(client, true);
         if (got < 0)
             return got;
     }
@@ -474,18 +505,10 @@ static int64_t now_ms(void)
 /* Wait for bytes until the deadline (-1: for ever) and take them in: 1, 0 in time none, or an error. */
 static int wait_for_bytes(struct ns_client *client, int64_t deadline)
 {
-    struct pollfd readable = {.fd = client->fd, .events = POLLIN};
     int64_t left = deadline < 0 ? -1 : deadline - now_ms();
-    int error;
+    int got = wait_and_take(client, POLLIN, deadline >= 0 && left < 0 ? 0 : (int)left);
 
-    if (deadline >= 0 && left < 0)
-        left = 0;
-    if (poll(&readable, 1, (int)left) < 0 && errno != EINTR)
-        return lose(client);
-    if (readable.revents == 0)
-        return deadline >= 0 && now_ms() >= deadline ? 0 : 1;
-    error = take_in(client, MSG_DONTWAIT);
-    return error < 0 ? error : 1;
+    return got != 0 || deadline < 0 || now_ms() < deadline ? (got < 0 ? got : 1) : 0;
 }
 
 int ns_client_event(struct ns_client *client, int timeout_ms, const char **path, const char **token)
