@@ -23,6 +23,7 @@
 #include "dataplane/config.h"
 #include "dataplane/control.h"
 #include "dataplane/eal.h"
+#include "dataplane/logs.h"
 #include "dataplane/netlink.h"
 #include "dataplane/notify.h"
 #include "dataplane/stats.h"
@@ -48,6 +49,7 @@ struct daemon {
     struct control control;
     struct devices *devices;
     struct netlink *netlink;
+    struct logs logs;
     struct ns_io signals; /* a signalfd */
     struct ns_timer ready;
 };
@@ -68,6 +70,10 @@ static void signal_came(struct ns_io *io, uint32_t events)
     (void)events;
     if (read(io->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
+    if (info.ssi_signo == SIGHUP) {
+        logs_reopen(&daemon->logs);
+        return;
+    }
     ns_log(NS_LOG_INFO, "%s: ending", strsignal((int)info.ssi_signo));
     ns_loop_stop(daemon->loop);
 }
@@ -81,6 +87,7 @@ static int take_signals(struct daemon *daemon)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     daemon->signals.fn = signal_came;
     daemon->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -275,10 +282,22 @@ static void look_whether_ready(struct ns_timer *timer)
            daemon->control.workers.count, daemon->control.workers.count == 1 ? "" : "s");
 }
 
+/* When every mount that it may be restricted to is there. */
+static int start_access_log(struct daemon *daemon)
+{
+    int error = logs_start_access(&daemon->logs, daemon->options, daemon->store);
+
+    if (error == 0)
+        ns_server_set_access_log(daemon->server, daemon->logs.access);
+    return error;
+}
+
 static int start(struct daemon *daemon)
 {
     int error = start_names(daemon);
 
+    if (error == 0)
+        error = logs_start_own(&daemon->logs, daemon->options);
     if (error == 0)
         error = start_server(daemon);
     if (error == 0 && !daemon->options->names_only)
@@ -287,6 +306,8 @@ static int start(struct daemon *daemon)
         error = start_stats(daemon);
     if (error == 0)
         error = start_journal(daemon);
+    if (error == 0)
+        error = start_access_log(daemon);
     if (error == 0)
         error = read_config(daemon);
     if (error < 0)
@@ -375,6 +396,7 @@ static void stop(struct daemon *daemon)
         close(daemon->signals.fd);
     if (daemon->loop != NULL)
         ns_loop_free(daemon->loop);
+    logs_stop(&daemon->logs);
 }
 
 int daemon_run(const struct options *options)

@@ -90,6 +90,21 @@ static const struct option_row rows[] = {
     {"neigh-limit", "N", TYPE_NUMBER, AT(neighbours.neighbours), 1, 1 << 24,
      "learned neighbours (65536)"},
     {"log", "LEVEL", TYPE_LEVEL, AT(log), 0, 0, "error, warning, notice, info or debug (notice)"},
+    {"log-file", "WHERE", TYPE_TEXT, AT(log_file), 0, 0,
+     "the daemon's log: a file, or syslog:FACILITY (stderr)"},
+    {"access-log", "WHERE", TYPE_TEXT, AT(access_log), 0, 0,
+     "log what clients do: to a file, or to syslog:FACILITY (off)"},
+    {"access-log-mounts", "PATHS", TYPE_TEXT, AT(access_log_mounts), 0, 0,
+     "only below these mounts, like /local,/port (all)"},
+    {"access-log-reads", NULL, TYPE_FLAG, AT(access_log_reads), 0, 0, "log reads as well"},
+    {"access-log-transactions", NULL, TYPE_FLAG, AT(access_log_transactions), 0, 0,
+     "log that transactions begin and are aborted as well"},
+    {"access-log-specials", NULL, TYPE_FLAG, AT(access_log_specials), 0, 0,
+     "log operations on domains, features and quotas, and CONTROL as well"},
+    {"log-size", "MB", TYPE_NUMBER, AT(log_size), 0, 1 << 20,
+     "a log's file is rotated from this size on; 0: never (16)"},
+    {"log-files", "N", TYPE_NUMBER, AT(log_files), 0, 1000,
+     "rotated files of each log that are kept (10)"},
     {"eal", "ARG", TYPE_EAL, AT(eal), 0, 0,
      "one argument for DPDK, as --eal=-a0000:03:00.0; may be given several times"},
     {"version", NULL, TYPE_VERSION, 0, 0, 0, "print the version"},
@@ -290,6 +305,10 @@ static enum options_outcome judge(const struct options *options, char *why, size
     if (options->names_only && options->workers > 0)
         return bad(why, why_size,
                    "--workers: with --names-only there are none; leave one of the two out");
+    if (options->access_log == NULL &&
+        (options->access_log_mounts != NULL || options->access_log_reads ||
+         options->access_log_transactions || options->access_log_specials))
+        return bad(why, why_size, "--access-log-*: say where to as well, with --access-log WHERE");
     if (options->file_prefix != NULL && strchr(options->file_prefix, '/') != NULL)
         return bad(why, why_size,
                    "--file-prefix: '%s' is not the beginning of a file's name; leave out the '/'",
@@ -329,7 +348,9 @@ enum options_outcome options_parse(int argc, char **argv, struct options *option
                                 .packets = 32768,
                                 .flows = 131072,
                                 .flow_idle = 60,
-                                .log = NS_LOG_NOTICE};
+                                .log = NS_LOG_NOTICE,
+                                .log_size = 16,
+                                .log_files = 10};
     fill_table(table);
     optind = 0; /* start anew: tests parse many command lines */
     opterr = 0;

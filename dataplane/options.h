@@ -48,6 +48,11 @@ struct options {
     bool poll;         /* workers never sleep */
     bool poll_control; /* nor does the control core */
     enum ns_log_level log;
+    const char *log_file;          /* NULL: stderr */
+    unsigned log_size, log_files;  /* MiB; of each log */
+    const char *access_log;        /* NULL: none */
+    const char *access_log_mounts; /* NULL: all */
+    bool access_log_reads, access_log_transactions, access_log_specials;
     struct neighbours_options neighbours; /* 0: the default */
 };
 

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "nameserv/access_log.h"
+
 /* An output buffer that has become empty is kept up to this size. */
 enum { KEPT_ROOM = 4096 };
 
@@ -140,7 +142,7 @@ static size_t run_messages(struct ns_connection *connection, const char *bytes, 
         int taken = ns_wire_next(bytes + used, size - used, &header);
 
         if (taken < 0)
-            connection->broken = true; /* there is no way to find the next header */
+            connection->broken = connection->malformed = true; /* where is the next header? */
         if (taken <= 0)
             break;
         connection->blocked = must_wait(connection, &header);
@@ -210,6 +212,7 @@ void ns_connection_ready(struct ns_connection *connection)
         return;
     connection->ready = true;
     TAILQ_INSERT_TAIL(&connection->server->ready, connection, ready_link);
+    connection->server->ready_count++;
     ns_timer_start(connection->server->loop, &connection->server->flush, 0);
 }
 
@@ -288,16 +291,24 @@ static void serve(struct ns_connection *connection)
         ns_connection_ready(connection);
 }
 
+static void not_ready(struct ns_connection *connection)
+{
+    if (!connection->ready)
+        return;
+    connection->ready = false;
+    TAILQ_REMOVE(&connection->server->ready, connection, ready_link);
+    connection->server->ready_count--;
+}
+
 void ns_connection_serve_ready(struct ns_server *server)
 {
-    struct ns_ready turn = TAILQ_HEAD_INITIALIZER(turn);
-    struct ns_connection *connection, *next;
+    struct ns_connection *connection;
 
-    /* Serving one closes no other; those that it makes ready have their turn in the next round. */
-    TAILQ_CONCAT(&turn, &server->ready, ready_link);
-    for (connection = TAILQ_FIRST(&turn); connection != NULL; connection = next) {
-        next = TAILQ_NEXT(connection, ready_link);
-        connection->ready = false;
+    /* Those that become ready meanwhile have their turn in the next round, apart from as many as were
+     * closed by others (RELEASE of a domain). */
+    for (size_t turns = server->ready_count;
+         turns > 0 && (connection = TAILQ_FIRST(&server->ready)) != NULL; turns--) {
+        not_ready(connection);
         serve(connection);
     }
 }
@@ -320,8 +331,9 @@ struct ns_connection *ns_connection_new(struct ns_server *server,
     TAILQ_INIT(&connection->events.queue);
     LIST_INSERT_HEAD(&server->connections, connection, link);
     server->counters.connections++;
-    server->counters.connections_total++;
+    connection->number = ++server->counters.connections_total;
     server->unprivileged += !who->privileged;
+    ns_access_log_client(server->access_log, connection, true);
     return connection;
 }
 
@@ -337,10 +349,11 @@ void ns_connection_close(struct ns_connection *connection)
 {
     struct ns_server *server = connection->server;
 
+    ns_access_log_client(server->access_log, connection, false);
     connection->transport->close(connection);
     ns_operations_reset(connection);
-    if (connection->ready)
-        TAILQ_REMOVE(&server->ready, connection, ready_link);
+    not_ready(connection);
+    ns_attached_rings_leave(connection);
     if (connection->waits)
         LIST_REMOVE(connection, waiting_link);
     LIST_REMOVE(connection, link);

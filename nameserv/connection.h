@@ -5,7 +5,7 @@
  *
  *   server.c      the socket file, who may be its daemon, accepting, who connects
  *   connection.c  bytes in, bytes out, and when to stop reading, whatever carries them
- *   connection_socket.c  what carries them: a UNIX stream socket
+ *   connection_socket.c, connection_ring.c  what carries them: a UNIX stream socket, a page of memory
  *   operations.c  the table of operations, one request at a time; computed.c and listing.c belong to it
  *   events.c      watches and their events
  *   turn.c        who has lost a conflict has its turn, while others wait
@@ -49,6 +49,7 @@ enum {
 };
 
 struct ns_connection;
+struct ns_attached_ring;
 
 /* An event that waits to be moved to the output. */
 struct ns_event {
@@ -111,6 +112,13 @@ struct ns_request {
     char path[];
 };
 
+/* Descriptors that a privileged client has sent along (SCM_RIGHTS), for its next INTRODUCE. */
+enum { NS_HANDED_MAX = 4 };
+struct ns_handed {
+    unsigned count;
+    int fds[NS_HANDED_MAX];
+};
+
 /* What carries a connection's bytes. None of these waits; each is called on the control core. */
 struct ns_transport {
     /* Take up to room bytes. How many; 0: the client will send nothing more; -EAGAIN: none are there;
@@ -141,7 +149,8 @@ struct ns_held {
 enum { NS_HELD_MAX = 8 };
 
 struct ns_connection {
-    struct ns_io io; /* first; the transport's */
+    struct ns_io io; /* first; the transport's, as is the next */
+    void *carrier;
     const struct ns_transport *transport;
     struct ns_server *server; /* NULL once closed */
     LIST_ENTRY(ns_connection) link;
@@ -149,10 +158,12 @@ struct ns_connection {
     unsigned
         references; /* one of the server, one of the unanswered request that knows its address */
     struct ns_identity who;
+    uint64_t number; /* never repeats */
 
     bool ready;        /* is in server->ready */
     bool ended;        /* the client will send nothing more */
     bool broken;       /* to be closed without ado */
+    bool malformed;    /* because of what it sent */
     uint32_t interest; /* what the transport has been asked for */
     char *rest;        /* received and not yet run */
     size_t rest_size;
@@ -163,6 +174,9 @@ struct ns_connection {
     bool blocked; /* its next request changes something, and the store is stalled */
     LIST_ENTRY(ns_connection) waiting_link;
     struct ns_request *request; /* that waits for its answer */
+
+    struct ns_handed *handed;                 /* NULL: none */
+    LIST_HEAD(, ns_attached_ring) introduced; /* rings of guests that vanish with this client */
 
     char *error; /* the sentence about the last refusal; NULL = none */
     LIST_HEAD(, ns_client_txn) txns;
@@ -181,12 +195,15 @@ struct ns_server {
     struct ns_store *store;
     struct ns_loop *loop;
     struct ns_stats *stats;
-    struct ns_timer flush; /* always running, so that starting it anew can't fail */
+    struct ns_access_log *access_log; /* NULL: none */
+    struct ns_timer flush;            /* always running, so that starting it anew can't fail */
     struct ns_turns turns;
     struct ns_timer accept; /* accept again, after a pause for lack of descriptors */
     LIST_HEAD(, ns_connection) connections;
     TAILQ_HEAD(ns_ready, ns_connection) ready;
-    LIST_HEAD(, ns_connection) waiting;      /* for tickets */
+    LIST_HEAD(, ns_connection) waiting; /* for tickets */
+    size_t ready_count;
+    LIST_HEAD(, ns_attached_ring) rings;
     unsigned unprivileged, unprivileged_max; /* connections */
     unsigned txns_max, watches_max;
     uid_t own_uid;
@@ -239,6 +256,14 @@ void ns_connection_serve_ready(struct ns_server *server);
 
 /* A client on an accepted descriptor. 0 or a negative errno, and then fd is still the caller's. */
 int ns_connection_accept(struct ns_server *server, int fd, const struct ns_identity *who);
+
+/* Close the descriptors that were handed in and not used. */
+void ns_connection_drop_handed(struct ns_connection *connection);
+
+/* ---- connection_ring.c ---- */
+
+/* The client is closed: guests that it answered for vanish. */
+void ns_attached_rings_leave(struct ns_connection *introducer);
 
 /* ---- operations.c ---- */
 

@@ -11,8 +11,8 @@
  * (nameserv/authority.h). What was given to the dead domain is never the next one's.
  *
  * A domain's connection, whatever carries it, acts as domain->who, and relative paths of it lie below
- * /local/domain/DOMID. A transport attaches one by setting domain->connection when INTRODUCE asks for it
- * (nameserv/connection.h).
+ * /local/domain/DOMID. INTRODUCE attaches one with ns_attached_ring_introduce(), and RELEASE ends it with
+ * ns_attached_ring_stop() before ns_domain_release() (nameserv/connection_ring.h).
  *
  * Thread safety: the control core only.
  */
@@ -31,14 +31,17 @@ enum {
     NS_FEATURES = 15,
 };
 
+struct ns_attached_ring;
+
 struct ns_domain {
     struct ns_identity who; /* of its connection; domain 0 is privileged */
     uint32_t features;      /* offered to it; NS_FEATURES unless SET_FEATURE took some away */
     bool introduced;
-    bool shutdown;    /* is over, and its watchers know; until RESUME */
-    uint64_t page;    /* of its ring, as INTRODUCE said */
-    uint32_t port;    /* event channel */
-    void *connection; /* a struct ns_connection; NULL: none. The server's */
+    bool shutdown;                 /* is over, and its watchers know; until RESUME */
+    uint64_t page;                 /* of its ring, as INTRODUCE said */
+    uint32_t port;                 /* event channel */
+    struct ns_attached_ring *ring; /* that carries its connection; NULL: none. The server's */
+    void *connection;              /* a struct ns_connection; NULL: none. The server's */
 };
 
 /* The registry; ns_store_new() and ns_store_free() call these. NULL without memory. */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nameserv/access_log.h"
 #include "nameserv/connection.h"
 
 /* ---- the queue ---- */
@@ -159,6 +160,11 @@ static void event_told(struct ns_events *events, struct ns_event *event)
     TAILQ_INSERT_TAIL(&events->queue, event, link);
 }
 
+static const char *token_of(const struct ns_client_watch *watch)
+{
+    return watch->text + watch->path_size + 1;
+}
+
 void ns_events_move(struct ns_connection *connection)
 {
     struct ns_events *events = &connection->events;
@@ -175,6 +181,7 @@ void ns_events_move(struct ns_connection *connection)
                watch->token_size + 1u);
         header.size = (uint32_t)(event->path_size + 1 + watch->token_size + 1);
         event_told(events, event);
+        ns_access_log_event(connection->server->access_log, connection, payload, token_of(watch));
         ns_connection_send(connection, &header, payload);
         connection->server->counters.events++;
     }
@@ -183,11 +190,6 @@ void ns_events_move(struct ns_connection *connection)
 }
 
 /* ---- watches ---- */
-
-static const char *token_of(const struct ns_client_watch *watch)
-{
-    return watch->text + watch->path_size + 1;
-}
 
 static int compare_watches(const void *a, const void *b)
 {

@@ -4,6 +4,7 @@
  */
 #include "nameserv/log.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,10 +12,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "nameserv/log_file.h"
+
 enum { LINE_MAX_SIZE = 1024 };
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
 static int current = NS_LOG_NOTICE;
+static pthread_mutex_t target_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct ns_log_file *target; /* NULL: stderr */
+
+void ns_log_to(struct ns_log_file *file)
+{
+    pthread_mutex_lock(&target_lock);
+    target = file;
+    pthread_mutex_unlock(&target_lock);
+}
 
 void ns_log_set(enum ns_log_level level)
 {
@@ -45,6 +57,39 @@ static void make_printable(char *text, size_t size)
             text[i] = '?';
 }
 
+/* A file needs the time; who reads stderr, a terminal or a journal, knows it. */
+static size_t format_time(char *text, size_t size)
+{
+    struct timespec now;
+    struct tm date;
+    size_t done;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &date);
+    done = strftime(text, size, "[%Y%m%dT%H:%M:%S", &date);
+    return done + (size_t)snprintf(text + done, size - done, ".%03ldZ] ", now.tv_nsec / 1000000);
+}
+
+static void write_to_target(char *line, size_t size)
+{
+    char whole[LINE_MAX_SIZE];
+    size_t before;
+
+    pthread_mutex_lock(&target_lock);
+    if (target != NULL) {
+        before = format_time(whole, sizeof(whole));
+        if (size > sizeof(whole) - before)
+            size = sizeof(whole) - before;
+        memcpy(whole + before, line, size);
+        ns_log_file_put(target, whole, before + size);
+    } else {
+        line[size++] = '\n';
+        if (write(STDERR_FILENO, line, size) < 0)
+            errno = 0; /* nobody is left to be told */
+    }
+    pthread_mutex_unlock(&target_lock);
+}
+
 static void write_line(enum ns_log_level level, const char *format, va_list arguments,
                        uint64_t left_out)
 {
@@ -62,9 +107,7 @@ static void write_line(enum ns_log_level level, const char *format, va_list argu
     if (size > room - 1)
         size = room - 1;
     make_printable(line, size);
-    line[size++] = '\n';
-    if (write(STDERR_FILENO, line, size) < 0)
-        return; /* nobody is left to be told */
+    write_to_target(line, size);
 }
 
 void ns_log(enum ns_log_level level, const char *format, ...)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The daemon's log: stderr, one line an event, level first.
+ * The daemon's log: stderr or a file, one line an event, level first (in a file, after the time).
  *
  * Thread safety: any thread that is not an lcore in its packet loop; a line is one write.
  */
@@ -18,6 +18,11 @@ enum ns_log_level ns_log_get(void);
 
 /* "error", "warning", "notice", "info", "debug"; false if it is none of these. */
 bool ns_log_parse(const char *text, enum ns_log_level *level);
+
+/* From now on write to the file; NULL: to stderr, as at first. When it returns the file that was used
+ * before is used no more. */
+struct ns_log_file;
+void ns_log_to(struct ns_log_file *file);
 
 void ns_log(enum ns_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

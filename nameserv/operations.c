@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nameserv/access_log.h"
 #include "nameserv/operations.h"
 
 /* ---- reasons ---- */
@@ -480,6 +481,8 @@ bool ns_operation_run(struct ns_connection *connection, const struct ns_wire_hea
         ns_connection_hold(connection, hold->given);
     if (error == NS_CALL_HELD)
         connection->server->counters.requests--; /* it will come again */
+    else if (call.server->access_log != NULL)
+        ns_access_log_operation(call.server->access_log, &call, error);
     if (error > 0)
         return error == NS_ANSWERED_ELSEWHERE;
     if (error < 0) {

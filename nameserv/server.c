@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "nameserv/connection.h"
+#include "nameserv/connection_ring.h"
 #include "nameserv/log.h"
 #include "nameserv/stats.h"
 
@@ -457,6 +458,8 @@ void ns_server_free(struct ns_server *server)
 {
     struct ns_connection *connection, *next;
 
+    while (!LIST_EMPTY(&server->rings))
+        ns_attached_ring_stop(LIST_FIRST(&server->rings));
     for (connection = LIST_FIRST(&server->connections); connection != NULL; connection = next) {
         next = LIST_NEXT(connection, link);
         ns_connection_close(connection);
@@ -481,6 +484,11 @@ void ns_server_free(struct ns_server *server)
     free(server->path);
     free(server->lock_path);
     free(server);
+}
+
+void ns_server_set_access_log(struct ns_server *server, struct ns_access_log *log)
+{
+    server->access_log = log;
 }
 
 void ns_server_counters(const struct ns_server *server, struct ns_server_counters *out)

@@ -20,6 +20,7 @@
 #include "nameserv/loop.h"
 #include "nameserv/store.h"
 
+struct ns_access_log;
 struct ns_server;
 struct ns_stats;
 
@@ -38,6 +39,9 @@ struct ns_server_options {
 int ns_server_new(struct ns_store *store, struct ns_loop *loop,
                   const struct ns_server_options *options, struct ns_reason *reason,
                   struct ns_server **server);
+
+/* Log operations there from now on; NULL: nowhere. It must outlive the server. */
+void ns_server_set_access_log(struct ns_server *server, struct ns_access_log *log);
 
 /* Close all connections and remove the socket file. */
 void ns_server_free(struct ns_server *server);

@@ -32,6 +32,7 @@
 #include "nameserv/connection.h"
 #include "nameserv/stats.h"
 #include "nameserv/wire.h"
+#include "nameserv/xenstore.h"
 
 enum { SLOW_MAX = 16 };
 
@@ -46,6 +47,7 @@ struct names_server {
     struct ns_stats *stats;
     struct ns_server *server;
     struct ns_mount slow;
+    struct ns_xenstore xenstore;
     struct ns_query *waiting[SLOW_MAX];
     size_t waiting_count;
     _Atomic size_t most_output,
@@ -135,6 +137,7 @@ static void *names_server_thread(void *arg)
     assert_int_equal(ns_stats_new(names->store, &names->stats), 0);
     assert_int_equal(ns_stats_add(names->stats, "store", store_read, NULL, names), 0);
     assert_int_equal(ns_mount_add(names->store, &names->slow, "/slow", &slow_ops), 0);
+    assert_int_equal(ns_xenstore_add(names->store, &names->xenstore), 0);
     names->options.path = names->path;
     names->options.stats = names->stats;
     assert_int_equal(

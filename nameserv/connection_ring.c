@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A domain's connection over a ring page.
+ *
+ * The guest notifies when it has moved an index, which says neither which nor whether it matters, so
+ * each notification is taken for 'bytes to receive, and room to send'. One that came while no request
+ * could be run is forgotten; when requests are wanted again the ring itself is looked at.
+ */
+#include "nameserv/connection_ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "nameserv/log.h"
+
+#define VANISH_AGAIN UINT64_C(100000000) /* ns, until memory may be there */
+#define VANISH_IDLE  (UINT64_MAX / 2) /* never, but running, so that starting it anew can't fail */
+
+static struct ns_attached_ring *ring_of(const struct ns_connection *connection)
+{
+    return connection->carrier;
+}
+
+static void fail(struct ns_attached_ring *ring, enum ns_ring_error error, const char *what)
+{
+    static struct ns_log_limit limit = {.burst = 5};
+
+    ns_ring_fail(ring->page, error);
+    ring->carrier->notify(ring);
+    ns_log_limited(&limit, NS_LOG_WARNING, "domain %u is ignored: %s",
+                   ring->domain->who.domain.domid, what);
+}
+
+/* ---- the transport ---- */
+
+/* What a step of the ring means to the connection; whoever moved an index notifies. */
+static ssize_t outcome(struct ns_attached_ring *ring, ssize_t size)
+{
+    if (size > 0)
+        ring->carrier->notify(ring);
+    else if (size < 0)
+        fail(ring, NS_RING_INDEX, "more than 1024 bytes lie between two of its ring's indexes");
+    return size == 0 ? -EAGAIN : size;
+}
+
+static ssize_t ring_receive(struct ns_connection *connection, void *bytes, size_t room)
+{
+    struct ns_attached_ring *ring = ring_of(connection);
+
+    return outcome(ring, ns_ring_take(ns_ring_requests(ring->page), bytes, room));
+}
+
+static ssize_t ring_send(struct ns_connection *connection, const void *bytes, size_t size)
+{
+    struct ns_attached_ring *ring = ring_of(connection);
+
+    return outcome(ring, ns_ring_put(ns_ring_replies(ring->page), bytes, size));
+}
+
+static int ring_want(struct ns_connection *connection, uint32_t events)
+{
+    struct ns_attached_ring *ring = ring_of(connection);
+
+    if ((events & EPOLLIN) == 0 || !ns_ring_pending(ns_ring_requests(ring->page)))
+        return 0;
+    return ns_timer_start(ring->server->loop, &ring->again, 0);
+}
+
+static void ring_close(struct ns_connection *connection)
+{
+    struct ns_attached_ring *ring = ring_of(connection);
+
+    ring->connection = NULL;
+    if (ring->domain != NULL && ring->domain->connection == connection)
+        ring->domain->connection = NULL;
+    ns_timer_stop(ring->server->loop, &ring->again);
+    if (connection->malformed && ring->domain != NULL)
+        fail(ring, NS_RING_PROTOCOL, "it announced a message of more than 4096 bytes");
+}
+
+static const struct ns_transport ring_transport = {ring_receive, ring_send, ring_want, ring_close};
+
+/* ---- life ---- */
+
+static int open_connection(struct ns_attached_ring *ring)
+{
+    struct ns_connection *connection =
+        ns_connection_new(ring->server, &ring_transport, &ring->domain->who);
+
+    if (connection == NULL)
+        return -ENOMEM;
+    connection->carrier = ring;
+    ring->connection = ring->domain->connection = connection;
+    return 0;
+}
+
+static void look_again(struct ns_timer *timer)
+{
+    ns_attached_ring_event(
+        (struct ns_attached_ring *)((char *)timer - offsetof(struct ns_attached_ring, again)));
+}
+
+static void release(struct ns_timer *timer)
+{
+    struct ns_attached_ring *ring =
+        (struct ns_attached_ring *)((char *)timer - offsetof(struct ns_attached_ring, vanish));
+    struct ns_server *server = ring->server;
+
+    if (ring->connection != NULL)
+        ns_connection_close(ring->connection);
+    if (ns_domain_release(server->store, ring->domain) < 0) {
+        ns_timer_start(server->loop, timer, VANISH_AGAIN);
+        return;
+    }
+    ring->domain = NULL;
+    ns_attached_ring_stop(ring);
+}
+
+int ns_attached_ring_start(struct ns_attached_ring *ring, struct ns_domain *domain)
+{
+    int error;
+
+    ring->domain = domain;
+    ring->again.fn = look_again;
+    ring->vanish.fn = release;
+    error = ns_timer_start(ring->server->loop, &ring->vanish, VANISH_IDLE);
+    if (error == 0)
+        error = open_connection(ring);
+    if (error < 0) {
+        ns_timer_stop(ring->server->loop, &ring->vanish);
+        return error;
+    }
+    ns_ring_offer(ring->page, domain->features & (NS_FEATURE_RECONNECT | NS_FEATURE_ERROR));
+    ring->carrier->notify(ring);
+    LIST_INSERT_HEAD(&ring->server->rings, ring, link);
+    domain->ring = ring;
+    ns_attached_ring_event(ring);
+    return 0;
+}
+
+void ns_attached_ring_event(struct ns_attached_ring *ring)
+{
+    if (ns_ring_reconnect_asked(ring->page))
+        ns_attached_ring_restart(ring);
+    else if (ring->connection != NULL)
+        ns_connection_event(ring->connection, EPOLLIN | EPOLLOUT);
+}
+
+void ns_attached_ring_restart(struct ns_attached_ring *ring)
+{
+    if (ring->connection != NULL)
+        ns_connection_close(ring->connection);
+    ns_ring_reset(ring->page);
+    if (open_connection(ring) < 0)
+        fail(ring, NS_RING_COMMUNICATION, "out of memory");
+    else
+        ring->carrier->notify(ring);
+}
+
+void ns_attached_ring_vanish(struct ns_attached_ring *ring)
+{
+    ns_timer_start(ring->server->loop, &ring->vanish, 0);
+}
+
+void ns_attached_ring_stop(struct ns_attached_ring *ring)
+{
+    if (ring->connection != NULL)
+        ns_connection_close(ring->connection);
+    ns_timer_stop(ring->server->loop, &ring->vanish);
+    LIST_REMOVE(ring, link);
+    if (ring->domain != NULL)
+        ring->domain->ring = NULL;
+    if (ring->introducer != NULL)
+        LIST_REMOVE(ring, introducer_link);
+    ring->carrier->detach(ring);
+}
+
+void ns_attached_rings_leave(struct ns_connection *introducer)
+{
+    struct ns_attached_ring *ring;
+
+    while ((ring = LIST_FIRST(&introducer->introduced)) != NULL) {
+        LIST_REMOVE(ring, introducer_link);
+        ring->introducer = NULL;
+        ns_attached_ring_vanish(ring);
+    }
+}
+
+int ns_attached_ring_introduce(struct ns_connection *introducer, struct ns_domain *domain,
+                               uint64_t gfn, uint32_t port, struct ns_reason *reason)
+{
+    struct ns_attached_ring *before = domain->ring;
+    int error;
+
+    if (introducer->handed == NULL && before != NULL) {
+        ns_attached_ring_restart(before);
+        return 0;
+    }
+    if (introducer->handed == NULL)
+        return ns_ring_xen_attach(introducer->server, domain, gfn, port, reason);
+    error = ns_ring_memory_attach(introducer, domain, introducer->handed, gfn, reason);
+    if (error < 0) {
+        ns_connection_drop_handed(introducer);
+        return error;
+    }
+    free(introducer->handed);
+    introducer->handed = NULL;
+    if (before != NULL) {
+        before->domain = NULL;
+        ns_attached_ring_stop(before);
+    }
+    return 0;
+}
