@@ -96,7 +96,11 @@ def floor(cpu):
 
 
 def kedged(cpu, logs=False):
-    return Server("kedged", [os.path.join(BUILD, "kedged"), "--names-only", "--socket", "DIR/socket"], cpu)
+    words = [os.path.join(BUILD, "kedged"), "--names-only", "--socket", "DIR/socket"]
+    if logs:
+        words += ["--log-file", "DIR/log", "--log", "debug", "--access-log", "DIR/access-log", "--access-log-reads",
+                  "--access-log-transactions", "--access-log-specials"]
+    return Server("kedged", words, cpu)
 
 
 def oxenstored(cpu, logs=False):
