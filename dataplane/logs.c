@@ -47,8 +47,6 @@ int logs_start_access(struct logs *logs, const struct options *options, struct n
     };
     int error;
 
-    if (options->access_log == NULL)
-        return 0;
     error = ns_access_log_open(store, &access, &logs->access);
     if (error == -ENOENT && options->access_log_mounts != NULL) {
         ns_log(NS_LOG_ERROR,

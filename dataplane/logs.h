@@ -19,7 +19,7 @@ struct logs {
 /* What is wrong is logged, wherever that goes. 0 or a negative errno. */
 int logs_start_own(struct logs *logs, const struct options *options);
 
-/* When all mounts are hung. */
+/* When all mounts are hung. Also if it is to be off: it may be turned on later. */
 int logs_start_access(struct logs *logs, const struct options *options, struct ns_store *store);
 
 /* Open the files anew. */

@@ -20,7 +20,7 @@ enum kind { LINES, READS, TRANSACTIONS, SPECIALS, KINDS };
 static const char *const switch_names[KINDS] = {"access", "reads", "transactions", "specials"};
 
 struct ns_access_log {
-    struct ns_log_file *file;
+    struct ns_log_file *file; /* NULL: off */
     struct ns_log_file_options options;
     bool on[KINDS];
     const struct ns_mount *mounts[MOUNTS_MAX]; /* that are logged; none: all are */
@@ -112,6 +112,11 @@ static void end(struct ns_access_log *log, struct line *line)
 
 /* ---- what is logged ---- */
 
+static bool is_on(const struct ns_access_log *log)
+{
+    return log != NULL && log->file != NULL && log->on[LINES];
+}
+
 static bool is_logged(const struct ns_access_log *log, struct ns_store *store, const char *path,
                       size_t size)
 {
@@ -180,13 +185,14 @@ void ns_access_log_operation(struct ns_access_log *log, const struct ns_call *ca
 {
     enum kind kind = kind_of(call->header->type);
     const char *first = call->path != NULL ? call->path : call->arguments.first;
+    const char *name;
     char lower[32];
     struct line line;
-    const char *name = name_of(call, error, &kind, lower);
 
-    if (!log->on[LINES] ||
+    if (!is_on(log) ||
         (call->path != NULL && !is_logged(log, call->server->store, call->path, call->path_size)))
         return;
+    name = name_of(call, error, &kind, lower);
     if (kind == LINES || log->on[kind]) {
         begin(log, &line, call->connection, call->header->tx, name);
         if (first != NULL)
@@ -206,8 +212,7 @@ void ns_access_log_event(struct ns_access_log *log, const struct ns_connection *
 {
     struct line line;
 
-    if (log == NULL || !log->on[LINES] ||
-        !is_logged(log, connection->server->store, path, strlen(path)))
+    if (!is_on(log) || !is_logged(log, connection->server->store, path, strlen(path)))
         return;
     begin(log, &line, connection, 0, "event");
     put_text(&line, path);
@@ -223,7 +228,7 @@ void ns_access_log_client(struct ns_access_log *log, const struct ns_connection 
     char text[64] = "";
     struct line line;
 
-    if (log == NULL || !log->on[LINES])
+    if (!is_on(log))
         return;
     begin(log, &line, connection, 0, came ? "newconn" : "endconn");
     if (came && who->kind == NS_USER)
@@ -251,6 +256,19 @@ static int choose_mounts(struct ns_access_log *log, struct ns_store *store, cons
     return 0;
 }
 
+int ns_access_log_move(struct ns_access_log *log, const char *where)
+{
+    struct ns_log_file *file = NULL;
+    int error = where != NULL ? ns_log_file_open(where, &log->options, &file) : 0;
+
+    if (error < 0)
+        return error;
+    if (log->file != NULL)
+        ns_log_file_close(log->file);
+    log->file = file;
+    return 0;
+}
+
 int ns_access_log_open(struct ns_store *store, const struct ns_access_log_options *options,
                        struct ns_access_log **result)
 {
@@ -266,7 +284,7 @@ int ns_access_log_open(struct ns_store *store, const struct ns_access_log_option
     log->on[SPECIALS] = options->specials;
     error = choose_mounts(log, store, options->mounts);
     if (error == 0)
-        error = ns_log_file_open(options->where, &log->options, &log->file);
+        error = ns_access_log_move(log, options->where);
     if (error < 0)
         free(log);
     else
@@ -276,25 +294,15 @@ int ns_access_log_open(struct ns_store *store, const struct ns_access_log_option
 
 void ns_access_log_close(struct ns_access_log *log)
 {
-    ns_log_file_close(log->file);
+    if (log->file != NULL)
+        ns_log_file_close(log->file);
     free(log);
-}
-
-int ns_access_log_move(struct ns_access_log *log, const char *where)
-{
-    struct ns_log_file *file;
-    int error = ns_log_file_open(where, &log->options, &file);
-
-    if (error < 0)
-        return error;
-    ns_log_file_close(log->file);
-    log->file = file;
-    return 0;
 }
 
 void ns_access_log_reopen(struct ns_access_log *log)
 {
-    ns_log_file_reopen(log->file);
+    if (log->file != NULL)
+        ns_log_file_reopen(log->file);
 }
 
 int ns_access_log_switch(struct ns_access_log *log, const char *name, bool on)
@@ -315,7 +323,7 @@ void ns_access_log_switches(const struct ns_access_log *log, char *text, size_t 
              log->on[3] ? '+' : '-', switch_names[3]);
 }
 
-void ns_access_log_counters(const struct ns_access_log *log, struct ns_log_file_counters *out)
+const char *ns_access_log_where(const struct ns_access_log *log)
 {
-    ns_log_file_counters(log->file, out);
+    return log->file != NULL ? ns_log_file_where(log->file) : NULL;
 }

@@ -14,7 +14,7 @@
  *     event                a watch event was sent: its name, its token
  *     error                an operation was refused, apart from ENOENT: the error, the name
  *
- * Off unless it is opened. Then everything is logged but what has a switch: reads, transactions (start
+ * Off unless it has a place to go to. Then everything is logged but what has a switch: reads, transactions (start
  * and abort), specials (domains, features, quotas, CONTROL). It can be restricted to some mounts.
  *
  * Lines are written by a thread (nameserv/log_file.h); no reply waits for it.
@@ -38,7 +38,7 @@ struct ns_connection;
 struct ns_store;
 
 struct ns_access_log_options {
-    const char *where;  /* a file, or syslog:FACILITY */
+    const char *where;  /* a file, or syslog:FACILITY; NULL = off at first */
     const char *mounts; /* paths of the mounts that are logged, separated by commas; NULL = all */
     struct ns_log_file_options file;
     bool reads, transactions, specials;
@@ -49,7 +49,7 @@ int ns_access_log_open(struct ns_store *store, const struct ns_access_log_option
                        struct ns_access_log **log);
 void ns_access_log_close(struct ns_access_log *log);
 
-/* Go on in another file or syslog facility. As ns_log_file_open(), and then nothing has changed. */
+/* Go on in another file or syslog facility, with all that came before in the old one; NULL: off. As ns_log_file_open(), and then nothing has changed. */
 int ns_access_log_move(struct ns_access_log *log, const char *where);
 
 /* The path anew, after somebody has moved the file. Any thread, and signal handlers. */
@@ -62,7 +62,8 @@ int ns_access_log_switch(struct ns_access_log *log, const char *name, bool on);
 /* The names of all switches, each with "+" (on) or "-" before it, separated by blanks. */
 void ns_access_log_switches(const struct ns_access_log *log, char *text, size_t size);
 
-void ns_access_log_counters(const struct ns_access_log *log, struct ns_log_file_counters *out);
+/* Where it goes; NULL: off. */
+const char *ns_access_log_where(const struct ns_access_log *log);
 
 /* ---- for the server; log may be NULL in all of them ---- */
 
