@@ -6,6 +6,9 @@
 # or DEBUG=1. Sources are found by folder: each of the folders of the house is one static library,
 # and a main.c in it is a program. A new file needs no change here.
 #
+# Rings of Xen's domains are built in where pkg-config finds Xen's libraries (libxen-dev); XEN= leaves them
+# out, XEN=1 insists on them.
+#
 #   CC=clang  SANITIZE=address,undefined  SANITIZE=thread  DEBUG=1  WERROR=1  V=1 (show commands)
 
 VERSION := 0.1.0
@@ -50,16 +53,18 @@ ifneq ($(filter-out help clean deps uninstall,$(or $(MAKECMDGOALS),all)),)
 $(error pkg-config finds no libdpdk: run `make deps` first)
 endif
 endif
+XEN         ?= $(shell pkg-config --exists xenevtchn xengnttab 2>/dev/null && echo 1)
+XEN_LIBS    := $(if $(XEN),$(shell pkg-config --libs xenevtchn xengnttab))
 URCU_LIBS   := -lurcu-qsbr -lurcu-cds -lurcu-common
 
 # DPDK's rings with C11's orders, which ThreadSanitizer knows; elsewhere as DPDK was built.
 CPPFLAGS := -I. -D_GNU_SOURCE= -DKEDGE_VERSION='"$(VERSION)"' \
-            $(if $(findstring thread,$(SANITIZE)),-DRTE_USE_C11_MEM_MODEL)
+            $(if $(findstring thread,$(SANITIZE)),-DRTE_USE_C11_MEM_MODEL) $(if $(XEN),-DNS_WITH_XEN)
 CFLAGS   ?= $(if $(DEBUG)$(SANITIZE),-O1,-O3) -g
 FLAGS    := -std=gnu11 -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             $(filter -march=%,$(DPDK_FLAGS)) -pthread -fno-omit-frame-pointer \
             $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(if $(DEBUG),-DKEDGE_DEBUG) $(if $(WERROR),-Werror)
-LDLIBS   := -Wl,--as-needed $(URCU_LIBS) -lsqlite3 $(DPDK_LIBS) -lm
+LDLIBS   := -Wl,--as-needed $(URCU_LIBS) $(XEN_LIBS) -lsqlite3 $(DPDK_LIBS) -lm
 
 # ---- what ----
 

@@ -204,6 +204,7 @@ struct ns_server {
     LIST_HEAD(, ns_connection) waiting; /* for tickets */
     size_t ready_count;
     LIST_HEAD(, ns_attached_ring) rings;
+    struct ns_xen *xen; /* NULL: not built with it, or no domain of it has come */
     unsigned unprivileged, unprivileged_max; /* connections */
     unsigned txns_max, watches_max;
     uid_t own_uid;

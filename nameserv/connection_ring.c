@@ -198,7 +198,7 @@ int ns_attached_ring_introduce(struct ns_connection *introducer, struct ns_domai
         return 0;
     }
     if (introducer->handed == NULL)
-        return ns_ring_xen_attach(introducer->server, domain, gfn, port, reason);
+        return ns_ring_xen_attach(introducer->server, domain, port, reason);
     error = ns_ring_memory_attach(introducer, domain, introducer->handed, gfn, reason);
     if (error < 0) {
         ns_connection_drop_handed(introducer);

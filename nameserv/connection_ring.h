@@ -85,17 +85,23 @@ int ns_ring_memory_attach(struct ns_connection *introducer, struct ns_domain *do
 
 /* ---- ring_xen.c ---- */
 
-/* Attach the ring that the domain has granted to the store, or its page gfn. Without Xen it has none.
- * 0, or a negative errno with its reason: -EINVAL, -ENOMEM. */
+/* Attach the page that a domain of Xen has granted to the store, and its event channel. Built without
+ * Xen, or not run on it, it does nothing: the domain has no ring. 0, or a negative errno with its reason: -EINVAL,
+ * -ENOMEM. */
 #ifdef NS_WITH_XEN
-int ns_ring_xen_attach(struct ns_server *server, struct ns_domain *domain, uint64_t gfn,
-                       uint32_t port, struct ns_reason *reason);
+int ns_ring_xen_attach(struct ns_server *server, struct ns_domain *domain, uint32_t port,
+                       struct ns_reason *reason);
+void ns_xen_close(struct ns_server *server); /* when no ring is left */
 #else
 static inline int ns_ring_xen_attach(struct ns_server *server, struct ns_domain *domain,
-                                     uint64_t gfn, uint32_t port, struct ns_reason *reason)
+                                     uint32_t port, struct ns_reason *reason)
 {
-    (void)server, (void)domain, (void)gfn, (void)port, (void)reason;
+    (void)server, (void)domain, (void)port, (void)reason;
     return 0;
+}
+static inline void ns_xen_close(struct ns_server *server)
+{
+    (void)server;
 }
 #endif
 

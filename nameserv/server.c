@@ -460,6 +460,7 @@ void ns_server_free(struct ns_server *server)
 
     while (!LIST_EMPTY(&server->rings))
         ns_attached_ring_stop(LIST_FIRST(&server->rings));
+    ns_xen_close(server);
     for (connection = LIST_FIRST(&server->connections); connection != NULL; connection = next) {
         next = LIST_NEXT(connection, link);
         ns_connection_close(connection);
