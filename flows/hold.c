@@ -7,7 +7,7 @@
 
 static _Atomic uint32_t *hold_word(const struct flow_table *table, const struct ns_anchor *anchor)
 {
-    return &anchor->notices[table->private->options.lcore].lcore_data;
+    return &ns_anchor_notice(anchor, table->private->options.lcore)->lcore_data;
 }
 
 uint32_t hold_find(const struct flow_table *table, const struct ns_anchor *anchor)

@@ -123,8 +123,10 @@ struct ns_anchor *ns_anchor_find(struct ns_store *store, const char *path)
 static struct ns_anchor *anchor_new(struct ns_store *store, const char *path, size_t path_size,
                                     uint32_t hash, const struct ns_anchor_ops *ops)
 {
-    size_t object = ((ops == NULL ? sizeof(struct ns_anchor) : ops->size) + 7) & ~(size_t)7;
-    size_t size = object + store->lcores * sizeof(struct ns_notice) + path_size + 1;
+    size_t stride = store->lcores > 1 ? NS_CACHE_LINE : sizeof(struct ns_notice);
+    size_t object =
+        ((ops == NULL ? sizeof(struct ns_anchor) : ops->size) + stride - 1) & ~(stride - 1);
+    size_t size = object + store->lcores * stride + path_size + 1;
     struct ns_anchor *anchor;
 
     size = (size + NS_CACHE_LINE - 1) & ~(size_t)(NS_CACHE_LINE - 1);
@@ -135,9 +137,10 @@ static struct ns_anchor *anchor_new(struct ns_store *store, const char *path, si
     anchor->ops = ops;
     anchor->store = store;
     anchor->notices = (struct ns_notice *)((char *)anchor + object);
+    anchor->notice_stride = (uint32_t)stride;
     for (unsigned i = 0; i < store->lcores; i++)
-        anchor->notices[i].anchor = anchor;
-    anchor->path = (char *)(anchor->notices + store->lcores);
+        ns_anchor_notice(anchor, i)->anchor = anchor;
+    anchor->path = (char *)ns_anchor_notice(anchor, store->lcores);
     memcpy(anchor->path, path, path_size + 1);
     anchor->path_size = path_size;
     anchor->hash = hash;
@@ -430,7 +433,7 @@ void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *so
 static bool has_pending(const struct ns_anchor *anchor)
 {
     for (unsigned i = 0; i < anchor->store->lcores; i++)
-        if (atomic_load_explicit(&anchor->notices[i].pending, memory_order_acquire) != 0)
+        if (atomic_load_explicit(&ns_anchor_notice(anchor, i)->pending, memory_order_acquire) != 0)
             return true;
     return false;
 }

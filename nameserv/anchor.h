@@ -90,7 +90,9 @@ struct ns_anchor {
     void *record;             /* ns_rcu_load(); NULL until compiled, and for anchors without one */
     _Atomic uint64_t version; /* commit that last changed or touched it */
     const struct ns_anchor_ops *ops;
-    struct ns_notice *notices; /* one for each lcore */
+    struct ns_notice *notices; /* one for each lcore: ns_anchor_notice() */
+    uint32_t
+        notice_stride; /* bytes from one to the next: a cache line each if there are several lcores */
 
     /* Control core only. */
     struct ns_store *store;
@@ -112,6 +114,12 @@ struct ns_anchor {
     /* Written by lcores and the control core. */
     _Alignas(NS_CACHE_LINE) _Atomic uint64_t mask; /* lcores with dependents; O1 */
 };
+
+/* The notice for an lcore. */
+static inline struct ns_notice *ns_anchor_notice(const struct ns_anchor *anchor, unsigned lcore)
+{
+    return (struct ns_notice *)((char *)anchor->notices + (size_t)lcore * anchor->notice_stride);
+}
 
 /* ---- control core ---- */
 

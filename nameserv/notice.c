@@ -155,7 +155,7 @@ void ns_anchors_publish(struct ns_commit *commit)
 static void notice_send(struct ns_store *store, struct ns_anchor *anchor, unsigned lcore)
 {
     struct ns_subscriber *subscriber = &store->subscribers[lcore];
-    struct ns_notice *notice = &anchor->notices[lcore];
+    struct ns_notice *notice = ns_anchor_notice(anchor, lcore);
     struct ns_notice *head;
 
     if (atomic_exchange_explicit(&notice->pending, 1, memory_order_seq_cst) != 0) { /* O2 */
