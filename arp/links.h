@@ -9,9 +9,12 @@
  *
  * Names (see docs/names in the design's table):
  *   /port/NAME/devargs, /mtu                 written by users
+ *   /port/NAME/workers, /queues              likewise: how many workers serve it, all if absent; with how
+ *                                            many receive queues at most, one for each if absent
  *   /port/NAME/link, /mac, /error, /id, /lcore   operational, written by the stack only:
  *                                            "up" or "down"; address; why it failed; the device's
- *                                            number; the worker that serves it
+ *                                            number; the first worker that serves it
+ *   /port/NAME/rx_queues, /tx_queues         likewise: how many queues the device has
  *   /bridge/NAME/port/PORT, /ageing          empty; seconds
  *   /iface/NAME/on, /mode, /mac              "port p0" or "bridge br0"; follow, bound, static; address
  *   /iface/NAME/address/ADDR                 prefix length
@@ -43,6 +46,7 @@ enum {
     LINK_PORTS_MAX = 32,     /* RTE_MAX_ETHPORTS of Debian's DPDK */
     LINK_DEVARGS_MAX = 512,  /* bytes of a device's arguments with their NUL */
     LINK_ADDRESSES_MAX = 16, /* an interface */
+    LINK_QUEUES_MAX = 16,    /* of a port, each way; also the workers that can serve it */
     LINK_NO_ID = 0xffff,
 };
 
@@ -54,9 +58,13 @@ enum link_mode {
 
 struct link_port {
     char name[LINK_NAME_MAX];
-    uint16_t id;    /* of the device (DPDK's port id); LINK_NO_ID: none open */
-    uint16_t mtu;   /* bytes of an IP packet */
-    uint16_t lcore; /* index of the worker that serves it, 0 is the first; LINK_NO_ID: none */
+    uint16_t id;  /* of the device (DPDK's port id); LINK_NO_ID: none open */
+    uint16_t mtu; /* bytes of an IP packet */
+    uint16_t
+        lcore; /* index of the first worker that serves it, who has queue 0; LINK_NO_ID: none */
+    uint16_t workers;              /* so many serve it, beginning with that one; 0: all */
+    uint16_t queues;               /* receive queues wanted at most */
+    uint16_t rx_queues, tx_queues; /* of the device; at least 1 */
     bool up;
     struct rte_ether_addr mac;
     uint16_t bridge; /* index in links->bridges, or LINK_NO_ID */

@@ -88,6 +88,10 @@ static int compile_port(const struct ns_entry *entry, void *arg)
     port->mtu = (uint16_t)number_of(entry, "mtu", LINK_MTU_MAX, LINK_MTU_DEFAULT);
     port->id = (uint16_t)number_of(entry, "id", LINK_PORTS_MAX - 1, LINK_NO_ID);
     port->lcore = (uint16_t)number_of(entry, "lcore", NS_LCORES_MAX - 1, LINK_NO_ID);
+    port->workers = (uint16_t)number_of(entry, "workers", LINK_QUEUES_MAX, 0);
+    port->queues = (uint16_t)number_of(entry, "queues", LINK_QUEUES_MAX, LINK_QUEUES_MAX);
+    port->rx_queues = (uint16_t)number_of(entry, "rx_queues", LINK_QUEUES_MAX, 1);
+    port->tx_queues = (uint16_t)number_of(entry, "tx_queues", LINK_QUEUES_MAX, 1);
     port->bridge = port->iface = LINK_NO_ID;
     link_child_value(entry, "error", &size);
     if (size > 0)
@@ -305,7 +309,8 @@ static bool same_port(const struct links *l, uint16_t i, const struct links *r, 
     const struct link_port *a = &l->ports[i], *b = &r->ports[j];
 
     return a->id == b->id && a->mtu == b->mtu && a->lcore == b->lcore && a->up == b->up &&
-           rte_is_same_ether_addr(&a->mac, &b->mac) &&
+           a->workers == b->workers && a->queues == b->queues && a->rx_queues == b->rx_queues &&
+           a->tx_queues == b->tx_queues && rte_is_same_ether_addr(&a->mac, &b->mac) &&
            strcmp(bridge_name(l, a->bridge), bridge_name(r, b->bridge)) == 0 &&
            strcmp(iface_name(l, a->iface), iface_name(r, b->iface)) == 0;
 }

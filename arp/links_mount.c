@@ -109,6 +109,16 @@ static int judge_lcore(struct judge *judge)
     return judge_number(judge, 0, NS_LCORES_MAX - 1, "the number of a worker");
 }
 
+static int judge_workers(struct judge *judge)
+{
+    return judge_number(judge, 1, LINK_QUEUES_MAX, "a number of workers");
+}
+
+static int judge_queues(struct judge *judge)
+{
+    return judge_number(judge, 1, LINK_QUEUES_MAX, "a number of queues");
+}
+
 static int judge_ageing(struct judge *judge)
 {
     uint32_t seconds;
@@ -177,11 +187,15 @@ static int judge_member(struct judge *judge)
 static const struct links_rule port_rules[] = {
     {.name = "devargs", .value = judge_devargs},
     {.name = "mtu", .value = judge_mtu},
+    {.name = "workers", .value = judge_workers},
+    {.name = "queues", .value = judge_queues},
     {.name = "link", .value = judge_link_state, .stack = true},
     {.name = "mac", .value = judge_mac, .stack = true},
     {.name = "error", .value = judge_text, .stack = true},
     {.name = "id", .value = judge_port_id, .stack = true},
     {.name = "lcore", .value = judge_lcore, .stack = true},
+    {.name = "rx_queues", .value = judge_queues, .stack = true},
+    {.name = "tx_queues", .value = judge_queues, .stack = true},
 };
 
 static const struct links_rule bridge_rules[] = {
@@ -197,7 +211,8 @@ static const struct links_rule iface_rules[] = {
 };
 
 #define RULES(rules) rules, sizeof(rules) / sizeof(rules[0])
-static const struct links_names port_names = {"a port", "devargs and mtu", RULES(port_rules)};
+static const struct links_names port_names = {"a port", "devargs, mtu, workers and queues",
+                                              RULES(port_rules)};
 static const struct links_names bridge_names = {"a bridge", "port/PORT and ageing",
                                                 RULES(bridge_rules)};
 static const struct links_names iface_names = {"an interface", "on, mode, mac and address/ADDR",
@@ -221,7 +236,8 @@ static int judge_stack_name(struct judge *judge)
     if (!ns_commit_by_stack(judge->commit) && !judge_same_value(judge))
         return judge_refuse(
             judge, EPERM,
-            "it is written by the stack only; devargs and mtu are what users write below a port");
+            "it is written by the stack only; devargs, mtu, workers and queues are what "
+            "users write below a port");
     if (ns_tree_lookup(before->root, change->path, port_size) == NULL &&
         link_child_value(port, "devargs", &size) == NULL)
         return judge_refuse(judge, ENOENT, "there is no such port any more");

@@ -35,8 +35,10 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"port", "add", do_change, CHANGE, "NAME devargs DEVARGS [mtu BYTES]", "use a DPDK device"},
-    {"port", "set", do_change, CHANGE, "NAME [devargs DEVARGS] [mtu BYTES]", "change it"},
+    {"port", "add", do_change, CHANGE, "NAME devargs DEVARGS [mtu BYTES] [workers N] [queues N]",
+     "use a DPDK device"},
+    {"port", "set", do_change, CHANGE, "NAME [devargs DEVARGS] [mtu BYTES] [workers N] [queues N]",
+     "change it"},
     {"port", "del", do_change, CHANGE, "NAME", "give the device back"},
     {"port", "show", do_show, DEPENDENTS, "[NAME]", "link, address, packets"},
     {"bridge", "add", do_change, CHANGE, "NAME [port PORT]... [ageing SECONDS]",

@@ -104,6 +104,8 @@ static int apply_action(struct parser *parser, const struct property *property)
 static const struct property port_properties[] = {
     {"devargs", "DEVARGS", true, false, apply_write, "devargs"},
     {"mtu", "BYTES", false, false, apply_write, "mtu"},
+    {"workers", "NUMBER", false, false, apply_write, "workers"},
+    {"queues", "NUMBER", false, false, apply_write, "queues"},
     {0},
 };
 static const struct property bridge_properties[] = {

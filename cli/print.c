@@ -95,6 +95,8 @@ static void print_port(FILE *file, const struct object *object)
 {
     print_property(file, object, "devargs");
     print_property(file, object, "mtu");
+    print_property(file, object, "workers");
+    print_property(file, object, "queues");
 }
 
 static void print_bridge(FILE *file, const struct object *object)
@@ -159,7 +161,8 @@ static bool is_learned(const char *path, const struct node *node)
 
 static bool is_of_stack(const char *path)
 {
-    static const char *const names[] = {"link", "mac", "error", "id", "lcore"};
+    static const char *const names[] = {"link",  "mac",       "error",    "id",
+                                        "lcore", "rx_queues", "tx_queues"};
     const char *last = strrchr(path, '/') + 1;
 
     if (strncmp(path, "/port/", 6) != 0 || strchr(path + 6, '/') != last - 1)

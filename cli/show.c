@@ -52,11 +52,12 @@ static char *cut(char **text)
 
 static const struct column port_columns[] = {
     {"name", COLUMN_TEXT},         {"link", COLUMN_TEXT},         {"mac", COLUMN_TEXT},
-    {"mtu", COLUMN_NUMBER},        {"lcore", COLUMN_NUMBER},      {"rx_packets", COLUMN_NUMBER},
-    {"tx_packets", COLUMN_NUMBER}, {"tx_dropped", COLUMN_NUMBER}, {"rx_bytes", COLUMN_DETAIL},
-    {"tx_bytes", COLUMN_DETAIL},   {"rx_missed", COLUMN_DETAIL},  {"rx_errors", COLUMN_DETAIL},
-    {"tx_errors", COLUMN_DETAIL},  {"devargs", COLUMN_TEXT},      {"error", COLUMN_TEXT},
-    {NULL, COLUMN_TEXT},
+    {"mtu", COLUMN_NUMBER},        {"lcore", COLUMN_NUMBER},      {"workers", COLUMN_DETAIL},
+    {"queues", COLUMN_DETAIL},     {"rx_queues", COLUMN_DETAIL},  {"tx_queues", COLUMN_DETAIL},
+    {"rx_packets", COLUMN_NUMBER}, {"tx_packets", COLUMN_NUMBER}, {"tx_dropped", COLUMN_NUMBER},
+    {"rx_bytes", COLUMN_DETAIL},   {"tx_bytes", COLUMN_DETAIL},   {"rx_missed", COLUMN_DETAIL},
+    {"rx_errors", COLUMN_DETAIL},  {"tx_errors", COLUMN_DETAIL},  {"devargs", COLUMN_TEXT},
+    {"error", COLUMN_TEXT},        {NULL, COLUMN_TEXT},
 };
 
 static void port_rows(struct view *view)
@@ -66,9 +67,9 @@ static void port_rows(struct view *view)
         struct row *row = table_add(&view->table);
 
         set(row, 0, port->name);
-        set_titled(view, row, 1, 4, port);
-        set_titled(view, row, 5, 8, node_child(&view->stats, port->name));
-        set_titled(view, row, 13, 2, port);
+        set_titled(view, row, 1, 8, port);
+        set_titled(view, row, 9, 8, node_child(&view->stats, port->name));
+        set_titled(view, row, 17, 2, port);
     }
 }
 

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { TABLE_FIELDS_MAX = 16 };
+enum { TABLE_FIELDS_MAX = 20 };
 
 enum column_kind {
     COLUMN_TEXT,

@@ -26,6 +26,7 @@
 
 #include "dataplane/fanout.h"
 #include "dataplane/eal.h"
+#include "dataplane/queues.h"
 #include "dataplane/xdp_sockets.h"
 #include "nameserv/log.h"
 
@@ -33,7 +34,7 @@ enum {
     RING_PAIRS = 16 /* net_ring's */,
     RX_DESCRIPTORS = 1024,
     TX_DESCRIPTORS = 1024,
-    OWN_BUFFERS = 6143, /* 2048 to be filled, 2048 to be sent, bursts, caches */
+    OWN_BUFFERS = 6143, /* of a queue: 2048 to be filled, 2048 to be sent, bursts, caches */
     FRAME_OVERHEAD = RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN
 };
 
@@ -55,10 +56,7 @@ struct devices {
     _Atomic uint32_t changed, gone; /* device ids, set by DPDK's interrupt thread */
 };
 
-static int failed(struct device_job *job, int error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int failed(struct device_job *job, int error, const char *format, ...)
+int device_failed(struct device_job *job, int error, const char *format, ...)
 {
     va_list arguments;
 
@@ -111,7 +109,7 @@ static int check_devargs(struct device_job *job, char *name, size_t size)
     struct rte_devargs devargs = {.bus = NULL};
 
     if (rte_devargs_parse(&devargs, job->devargs) < 0)
-        return failed(
+        return device_failed(
             job, ENODEV,
             "no driver takes '%s'; right would be a PCI address, or a name like "
             "net_af_packet0, net_af_xdp0, net_tap0, net_pcap0, net_ring0 or net_null0 followed by "
@@ -120,19 +118,20 @@ static int check_devargs(struct device_job *job, char *name, size_t size)
     snprintf(name, size, "%s", devargs.name);
     rte_devargs_reset(&devargs);
     if (find_device(name) != UINT16_MAX)
-        return failed(job, EEXIST,
-                      "the device %s is in use by another port; give each port a device of its "
-                      "own, by another number at the end of its name",
-                      name);
+        return device_failed(
+            job, EEXIST,
+            "the device %s is in use by another port; give each port a device of its "
+            "own, by another number at the end of its name",
+            name);
     if (job->interface[0] == '\0' && strncmp(name, "net_af_", 7) == 0)
-        return failed(job, EINVAL,
-                      "'%s' does not say which interface of the kernel it is to use; "
-                      "%s,iface=eth1 would",
-                      job->devargs, name);
+        return device_failed(job, EINVAL,
+                             "'%s' does not say which interface of the kernel it is to use; "
+                             "%s,iface=eth1 would",
+                             job->devargs, name);
     if (job->interface[0] != '\0' && if_nametoindex(job->interface) == 0)
-        return failed(job, ENODEV,
-                      "there is no interface '%s' here; the port opens when it appears",
-                      job->interface);
+        return device_failed(job, ENODEV,
+                             "there is no interface '%s' here; the port opens when it appears",
+                             job->interface);
     return 0;
 }
 
@@ -145,13 +144,13 @@ static int probe(struct device_job *job)
         return error;
     error = rte_dev_probe(job->devargs);
     if (error < 0) /* many drivers answer -1 for anything */
-        return failed(job, error == -1 ? EIO : -error, "the device '%s' does not open (%s); %s",
-                      job->devargs, error == -1 ? "its driver refuses" : rte_strerror(-error),
-                      advice());
+        return device_failed(job, error == -1 ? EIO : -error,
+                             "the device '%s' does not open (%s); %s", job->devargs,
+                             error == -1 ? "its driver refuses" : rte_strerror(-error), advice());
     job->id = find_device(name);
     if (job->id == UINT16_MAX)
-        return failed(job, ENODEV, "'%s' is a device, but not one that packets go through",
-                      job->devargs);
+        return device_failed(job, ENODEV, "'%s' is a device, but not one that packets go through",
+                             job->devargs);
     return 0;
 }
 
@@ -162,15 +161,19 @@ static int configure(struct device_job *job, const struct rte_eth_dev_info *info
         .rxmode.offloads = info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM,
         .intr_conf = {.rxq = 1, .lsc = job->announces},
     };
-    int error = rte_eth_dev_configure(job->id, 1, 1, &conf);
+    int error = queues_choose(job, info);
 
+    if (error < 0)
+        return error;
+    queues_spread(job, info, &conf);
+    error = rte_eth_dev_configure(job->id, job->rx_queues, job->tx_queues, &conf);
     if (error < 0) {
         conf.intr_conf.rxq = 0;
-        error = rte_eth_dev_configure(job->id, 1, 1, &conf);
+        error = rte_eth_dev_configure(job->id, job->rx_queues, job->tx_queues, &conf);
     }
     if (error < 0)
-        return failed(job, -error, "the device can't be configured: %s; %s", rte_strerror(-error),
-                      advice());
+        return device_failed(job, -error, "the device can't be configured: %s; %s",
+                             rte_strerror(-error), advice());
     return 0;
 }
 
@@ -194,17 +197,17 @@ static int set_up_queues(struct device_job *job, struct rte_mempool *pool)
     int socket = rte_eth_dev_socket_id(job->id), error;
 
     if (pool == NULL)
-        return failed(job, ENOMEM,
-                      "no memory for %d packet buffers of its own; --memory allows for more",
-                      OWN_BUFFERS);
+        return device_failed(job, ENOMEM,
+                             "no memory for %d packet buffers of its own; --memory allows for more",
+                             OWN_BUFFERS);
     error = rte_eth_dev_adjust_nb_rx_tx_desc(job->id, &rx, &tx);
-    if (error == 0)
-        error = rte_eth_rx_queue_setup(job->id, 0, rx, (unsigned)socket, NULL, pool);
-    if (error == 0)
-        error = rte_eth_tx_queue_setup(job->id, 0, tx, (unsigned)socket, NULL);
+    for (uint16_t queue = 0; error == 0 && queue < job->rx_queues; queue++)
+        error = rte_eth_rx_queue_setup(job->id, queue, rx, (unsigned)socket, NULL, pool);
+    for (uint16_t queue = 0; error == 0 && queue < job->tx_queues; queue++)
+        error = rte_eth_tx_queue_setup(job->id, queue, tx, (unsigned)socket, NULL);
     if (error < 0)
-        return failed(job, -error, "the device's queues can't be set up: %s; %s",
-                      rte_strerror(-error), advice());
+        return device_failed(job, -error, "the device's queues can't be set up: %s; %s",
+                             rte_strerror(-error), advice());
     return 0;
 }
 
@@ -216,14 +219,15 @@ static int set_mtu(struct device_job *job, struct rte_mempool *pool)
     int error;
 
     if (job->mtu > most)
-        return failed(job, EINVAL, "an mtu of %u does not fit into a packet buffer; %u is the most",
-                      job->mtu, most);
+        return device_failed(job, EINVAL,
+                             "an mtu of %u does not fit into a packet buffer; %u is the most",
+                             job->mtu, most);
     if (rte_eth_dev_get_mtu(job->id, &now) == 0 && now == job->mtu)
         return 0;
     error = rte_eth_dev_set_mtu(job->id, job->mtu);
     if (error < 0 && error != -ENOTSUP)
-        return failed(job, -error, "the device refuses an mtu of %u: %s; it has %u", job->mtu,
-                      rte_strerror(-error), now);
+        return device_failed(job, -error, "the device refuses an mtu of %u: %s; it has %u",
+                             job->mtu, rte_strerror(-error), now);
     return 0;
 }
 
@@ -245,12 +249,14 @@ static int start(struct devices *devices, struct device_job *job)
     rte_eth_dev_callback_register(job->id, RTE_ETH_EVENT_INTR_RMV, link_event, devices);
     error = rte_eth_dev_start(job->id);
     if (error < 0)
-        return failed(job, -error, "the device does not start: %s; %s", rte_strerror(-error),
-                      advice());
+        return device_failed(job, -error, "the device does not start: %s; %s", rte_strerror(-error),
+                             advice());
     error = rte_eth_promiscuous_enable(job->id);
     if (error < 0 && error != -ENOTSUP)
-        return failed(job, -error, "the device does not take all frames (promiscuous mode): %s; %s",
-                      rte_strerror(-error), advice());
+        return device_failed(job, -error,
+                             "the device does not take all frames (promiscuous mode): %s; %s",
+                             rte_strerror(-error), advice());
+    queues_share(job);
     rte_eth_dev_set_link_up(job->id); /* most know no such thing */
     rte_eth_macaddr_get(job->id, &job->mac);
     ask_link(job);
@@ -320,8 +326,8 @@ static int start_device(struct devices *devices, struct device_job *job)
     int error = rte_eth_dev_info_get(job->id, &info);
 
     if (error < 0)
-        return failed(job, -error, "the device says nothing about itself: %s",
-                      rte_strerror(-error));
+        return device_failed(job, -error, "the device says nothing about itself: %s",
+                             rte_strerror(-error));
     job->announces = !job->watched && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
     error = configure(job, &info);
     if (error == 0)

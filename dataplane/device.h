@@ -34,21 +34,28 @@ struct device_job {
     char devargs[DEVICE_ARGS_MAX]; /* OPEN */
     /* OPEN: the kernel's interface that must exist first; "": none */
     char interface[DEVICE_ARGS_MAX];
-    bool watched; /* OPEN: its link state comes from elsewhere */
-    bool again;   /* OPEN: it has failed before, and its reason is known */
-    uint16_t mtu; /* OPEN, MTU */
-    uint16_t id;  /* the device's number; an answer of OPEN */
+    bool watched;             /* OPEN: its link state comes from elsewhere */
+    bool again;               /* OPEN: it has failed before, and its reason is known */
+    uint16_t mtu;             /* OPEN, MTU */
+    uint16_t id;              /* the device's number; an answer of OPEN */
+    uint16_t queues, workers; /* OPEN: receive queues to have; workers who may send by it */
     /* answers */
     int error; /* 0 or a negative errno, and then a sentence */
     char reason[DEVICE_REASON_MAX];
-    struct rte_ether_addr mac; /* OPEN */
-    bool up;                   /* OPEN, LINK */
-    bool announces;            /* OPEN: it announces changes of its link state */
+    struct rte_ether_addr mac;     /* OPEN */
+    bool up;                       /* OPEN, LINK */
+    bool announces;                /* OPEN: it announces changes of its link state */
+    uint16_t rx_queues, tx_queues; /* OPEN; at most LINK_QUEUES_MAX */
+    bool rx_follows;               /* OPEN: with other `queues` it would have other rx_queues */
 
     void (*done)(struct device_job *job); /* on the control core */
     void *arg;
     struct device_job *next;
 };
+
+/* Say in job->reason why; returns the negative errno. For the files of the device thread. */
+int device_failed(struct device_job *job, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 struct devices;
 

@@ -29,6 +29,7 @@ static const char *const drop_reason_names[DROP_REASONS] = {
     [DROP_REQUEST_FULL] = "request-full",
     [DROP_LOCAL] = "local",
     [DROP_RATE_LIMIT] = "icmp-rate-limit",
+    [DROP_SPREAD_FULL] = "spread-full",
 };
 
 const char *drop_reason_name(enum drop_reason reason)

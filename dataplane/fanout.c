@@ -28,7 +28,7 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
     if (keep_fragments && level == SOL_PACKET && name == PACKET_FANOUT && size == sizeof(fanout)) {
         memcpy(&fanout, value, sizeof(fanout));
         /* Mode and flags are the upper half of the word. */
-        fanout &= ~((uint32_t)PACKET_FANOUT_FLAG_DEFRAG << 16);
+        fanout &= ~((uint32_t)(PACKET_FANOUT_FLAG_DEFRAG | PACKET_FANOUT_FLAG_ROLLOVER) << 16);
         value = &fanout;
     }
     return (int)syscall(SYS_setsockopt, fd, level, name, value, size);

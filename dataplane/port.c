@@ -69,12 +69,16 @@ static void start_opening(struct port *port, const struct port_wanted *wanted)
         strcmp(port->devargs, wanted->devargs) == 0 && port_has_error(port, port->job.reason);
     memcpy(port->devargs, wanted->devargs, sizeof(port->devargs));
     port->mtu = wanted->mtu;
+    port->serving = wanted->serving;
+    port->queues = wanted->queues;
     port->vanished = false;
     find_interface(port);
     memcpy(port->job.devargs, port->devargs, sizeof(port->devargs));
     snprintf(port->job.interface, sizeof(port->job.interface), "%s",
              port->makes_interface ? "" : port->interface);
     port->job.watched = port->interface[0] != '\0';
+    port->job.queues = (uint16_t)port->queues;
+    port->job.workers = (uint16_t)port->ports->workers->count;
     port->state = PORT_OPENING;
     submit(port, DEVICE_OPEN, open_done);
 }
@@ -150,6 +154,24 @@ static void follow_mtu(struct port *port, uint16_t mtu)
     submit(port, DEVICE_MTU, change_done);
 }
 
+/* Workers share what comes through the same queues in another way as soon as the links say so; a device
+ * that is to have other queues is opened anew. */
+static void follow_queues(struct port *port, const struct port_wanted *wanted)
+{
+    bool other = port->queues != wanted->queues && port->job.rx_follows;
+
+    port->serving = wanted->serving;
+    port->queues = wanted->queues;
+    if (other)
+        start_draining(port, NULL);
+}
+
+static void follow(struct port *port, const struct port_wanted *wanted)
+{
+    follow_mtu(port, wanted->mtu);
+    follow_queues(port, wanted);
+}
+
 static void step(struct port *port)
 {
     struct port_wanted wanted = port_wanted(port);
@@ -162,7 +184,7 @@ static void step(struct port *port)
         break;
     case PORT_OPEN: /* a port that was removed and added again has lost its id */
         if (same && wanted.id == port->id)
-            follow_mtu(port, wanted.mtu);
+            follow(port, &wanted);
         else
             start_draining(port, NULL);
         break;
@@ -246,8 +268,11 @@ static void open_done(struct device_job *job)
     port->state = PORT_OPEN;
     choose_mac(port);
     look_at_link(port);
-    ns_log(NS_LOG_INFO, "port %s: %s is open as device %u, served by worker %u, link %s",
-           port->name, port->devargs, port->id, port->worker, port->up ? "up" : "down");
+    ns_log(NS_LOG_INFO,
+           "port %s: %s is open as device %u, %u workers from %u on serve it by %u receive and %u "
+           "transmit queues, link %s",
+           port->name, port->devargs, port->id, port->serving, port->worker, job->rx_queues,
+           job->tx_queues, port->up ? "up" : "down");
     port->vanished = port_report_open(port) < 0;
     if (port->vanished) {
         /* No worker has ever seen it: close it, and try again if it is still wanted. */
@@ -255,7 +280,7 @@ static void open_done(struct device_job *job)
         port->state = PORT_DRAINING;
     } else {
         port->retry_ms = RETRY_FIRST_MS;
-        worker_wake(port->ports->workers->worker[port->worker]); /* no frame of this port can yet */
+        wake_workers(port->ports); /* no frame of this port can yet */
     }
 }
 

@@ -36,6 +36,10 @@ struct port_wanted port_wanted(const struct port *port)
     snprintf(wanted.devargs, sizeof(wanted.devargs), "%.*s", (int)devargs->value_size,
              ns_entry_value(devargs));
     wanted.mtu = link->mtu;
+    wanted.serving = ports->workers->count;
+    if (link->workers > 0)
+        wanted.serving = RTE_MIN(wanted.serving, (unsigned)link->workers);
+    wanted.queues = RTE_MIN(wanted.serving, (unsigned)link->queues);
     wanted.id = link->id;
     return wanted;
 }
@@ -88,14 +92,16 @@ static int report(struct port *port, const struct report *reports, size_t count)
 
 int port_report_open(struct port *port)
 {
-    char id[8], lcore[8], mac[18];
+    char id[8], lcore[8], mac[18], rx[8], tx[8];
     const struct report reports[] = {
-        {"id", id},      {"mac", mac}, {"lcore", lcore}, {"link", port->up ? "up" : "down"},
-        {"error", NULL},
+        {"id", id},        {"mac", mac},      {"lcore", lcore}, {"link", port->up ? "up" : "down"},
+        {"rx_queues", rx}, {"tx_queues", tx}, {"error", NULL},
     };
 
     snprintf(id, sizeof(id), "%u", port->id);
     snprintf(lcore, sizeof(lcore), "%u", port->worker);
+    snprintf(rx, sizeof(rx), "%u", port->job.rx_queues);
+    snprintf(tx, sizeof(tx), "%u", port->job.tx_queues);
     link_format_mac(&port->mac, mac);
     return report(port, reports, RTE_DIM(reports));
 }
@@ -103,7 +109,8 @@ int port_report_open(struct port *port)
 int port_report_closed(struct port *port, const char *why)
 {
     const struct report reports[] = {
-        {"link", "down"}, {"id", NULL}, {"mac", NULL}, {"lcore", NULL}, {"error", why},
+        {"link", "down"},    {"id", NULL},        {"mac", NULL},  {"lcore", NULL},
+        {"rx_queues", NULL}, {"tx_queues", NULL}, {"error", why},
     };
 
     return report(port, reports, RTE_DIM(reports));

@@ -29,7 +29,9 @@ struct port {
     bool makes_interface;        /* the device makes it, and takes it away */
     unsigned interface_index;
     uint16_t id;
-    unsigned worker;
+    unsigned worker;  /* the first that serves it */
+    unsigned serving; /* how many do, at most as many as there are */
+    unsigned queues;  /* receive queues wanted */
     bool up;
     bool vanished;       /* it is closed because the device is gone */
     bool busy;           /* the job is with the device thread */
@@ -60,7 +62,9 @@ struct port_wanted {
     bool wanted;
     char devargs[DEVICE_ARGS_MAX];
     uint16_t mtu;
-    uint16_t id; /* as committed, LINK_NO_ID: none */
+    unsigned serving; /* workers */
+    unsigned queues;  /* receive queues, if the device has so many */
+    uint16_t id;      /* as committed, LINK_NO_ID: none */
 };
 struct port_wanted port_wanted(const struct port *port);
 

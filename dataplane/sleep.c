@@ -30,11 +30,12 @@ int sleep_new(struct worker *worker)
     return worker->wake_fd < 0 || worker->interrupt_fd < 0 ? -errno : 0;
 }
 
-static int interrupt_control(struct worker *worker, unsigned port, int operation)
+static int interrupt_control(struct worker *worker, unsigned port, unsigned queue, int operation)
 {
     if (!rte_eth_dev_is_valid_port((uint16_t)port))
         return -ENODEV;
-    return rte_eth_dev_rx_intr_ctl_q((uint16_t)port, 0, worker->interrupt_fd, operation, NULL);
+    return rte_eth_dev_rx_intr_ctl_q((uint16_t)port, (uint16_t)queue, worker->interrupt_fd,
+                                     operation, NULL);
 }
 
 /* Was it configured for interrupts? Asking any other for them would only fill the log. */
@@ -45,26 +46,38 @@ static bool has_interrupts(unsigned port)
     return rte_eth_dev_conf_get((uint16_t)port, &conf) == 0 && conf.intr_conf.rxq;
 }
 
-/* A port without interrupts is polled between naps. A device that is gone has taken its
- * descriptor along. */
-void sleep_ports(struct worker *worker, uint32_t mask)
+static void sleep_port(struct worker *worker, unsigned port, uint16_t wanted)
 {
-    for (unsigned port = 0; port < LINK_PORTS_MAX; port++) {
-        uint32_t bit = UINT32_C(1) << port;
+    uint16_t *have = &worker->interrupts[port];
 
-        if ((worker->interrupts & bit) != 0 && (mask & bit) == 0) {
-            interrupt_control(worker, port, RTE_INTR_EVENT_DEL);
-            worker->interrupts &= ~bit;
-        }
-        if ((worker->interrupts & bit) == 0 && (mask & bit) != 0 && has_interrupts(port) &&
-            interrupt_control(worker, port, RTE_INTR_EVENT_ADD) == 0)
-            worker->interrupts |= bit;
+    for (uint32_t gone = *have & ~(uint32_t)wanted; gone != 0; gone &= gone - 1) {
+        interrupt_control(worker, port, (unsigned)__builtin_ctz(gone), RTE_INTR_EVENT_DEL);
+        worker->interrupt_count--;
     }
+    *have &= wanted;
+    if (*have == wanted || !has_interrupts(port))
+        return;
+    for (uint32_t new = wanted & ~(uint32_t)*have; new != 0; new &= new - 1) {
+        unsigned queue = (unsigned)__builtin_ctz(new);
+
+        if (interrupt_control(worker, port, queue, RTE_INTR_EVENT_ADD) == 0) {
+            *have |= (uint16_t)(1u << queue);
+            worker->interrupt_count++;
+        }
+    }
+}
+
+/* A queue without interrupts is polled between naps. A device that is gone has taken its descriptors
+ * along. */
+void sleep_ports(struct worker *worker, const uint16_t *masks)
+{
+    for (unsigned port = 0; port < LINK_PORTS_MAX; port++)
+        sleep_port(worker, port, masks[port]);
 }
 
 void sleep_free(struct worker *worker)
 {
-    sleep_ports(worker, 0);
+    sleep_ports(worker, (const uint16_t[LINK_PORTS_MAX]){0});
     if (worker->wake_fd >= 0)
         close(worker->wake_fd);
     if (worker->interrupt_fd >= 0)
@@ -88,33 +101,46 @@ static bool is_notified(struct ns_subscriber *subscriber)
            atomic_load(&subscriber->notified) > atomic_load(&subscriber->applied);
 }
 
+static bool rings_have(worker_rings rings, unsigned workers, unsigned to)
+{
+    for (unsigned from = 0; from < workers; from++)
+        if (rings[from][to] != NULL && ring_count(rings[from][to]) > 0)
+            return true;
+    return false;
+}
+
 /* Is there something to do after all? */
 static bool something_came(const struct worker *worker)
 {
-    const struct workers *workers = worker->workers;
+    struct workers *workers = worker->workers;
 
     if (is_notified(worker->subscriber) || atomic_load(&worker->stop) ||
         ring_count(worker->orders) > 0)
         return true;
-    for (unsigned from = 0; from < workers->count; from++) {
-        if (workers->between[from][worker->index] &&
-            ring_count(workers->between[from][worker->index]) > 0)
-            return true;
-    }
-    return false;
+    return rings_have(workers->between, workers->count, worker->index) ||
+           rings_have(workers->spread, workers->count, worker->index);
+}
+
+static bool has_interrupt(const struct worker *worker, const struct polled *polled)
+{
+    return worker->interrupts[polled->port] >> polled->queue & 1;
 }
 
 static void interrupts_set(const struct worker *worker, int (*set)(uint16_t port, uint16_t queue))
 {
-    for (uint32_t left = worker->interrupts; left != 0; left &= left - 1)
-        set((uint16_t)__builtin_ctz(left), 0);
+    for (unsigned i = 0; worker->interrupt_count > 0 && i < worker->polled_count; i++)
+        if (has_interrupt(worker, &worker->polled[i]))
+            set(worker->polled[i].port, worker->polled[i].queue);
 }
 
 /* Some devices raise no interrupt for what came before it was enabled. */
 static bool frames_wait(const struct worker *worker)
 {
-    for (uint32_t left = worker->interrupts; left != 0; left &= left - 1) {
-        if (rte_eth_rx_queue_count((uint16_t)__builtin_ctz(left), 0) > 0)
+    for (unsigned i = 0; worker->interrupt_count > 0 && i < worker->polled_count; i++) {
+        const struct polled *polled = &worker->polled[i];
+
+        if (has_interrupt(worker, polled) &&
+            rte_eth_rx_queue_count(polled->port, polled->queue) > 0)
             return true;
     }
     return false;
@@ -124,7 +150,7 @@ static bool frames_wait(const struct worker *worker)
  * put a thread to sleep (20 us on a virtual machine), and still a packet waits less than a millisecond. */
 static uint64_t nap_us(const struct worker *worker)
 {
-    bool all = worker->polled_count == (unsigned)__builtin_popcount(worker->interrupts);
+    bool all = worker->polled_count == worker->interrupt_count;
     uint64_t us = worker->workers->options.nap_us;
 
     if (worker->held_queues > 0)
@@ -145,7 +171,7 @@ static void nap(struct worker *worker, uint64_t us)
     struct rte_epoll_event events[LINK_PORTS_MAX];
     eventfd_t ignored;
 
-    if (ppoll(fds, worker->interrupts ? 2 : 1, &time, NULL) <= 0)
+    if (ppoll(fds, worker->interrupt_count > 0 ? 2 : 1, &time, NULL) <= 0)
         return;
     if (fds[0].revents) {
         eventfd_read(worker->wake_fd, &ignored);

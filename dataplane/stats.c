@@ -186,6 +186,8 @@ static const struct field worker_fields[] = {
     FIELD(worker_counters, released),
     FIELD(worker_counters, requests),
     FIELD(worker_counters, requests_dropped),
+    FIELD(worker_counters, spread_in),
+    FIELD(worker_counters, spread_out),
 };
 
 static const struct field flow_fields[] = {

@@ -26,8 +26,13 @@ static void drop_all(struct worker *worker, unsigned index, enum drop_reason rea
 {
     struct out *out = &worker->outs[index];
 
-    for (unsigned i = 0; i < out->count; i++)
+    for (unsigned i = 0; i < out->count; i++) {
+        unsigned port = index < OUT_BETWEEN ? index : out->mbufs[i]->port;
+
+        if (reason == DROP_TX_FULL)
+            tally(port_of(worker, port)->tx_dropped, 1);
         drop(worker, out->mbufs[i], reason);
+    }
     out->count = 0;
     out->stuck_since = 0;
     worker->outs_pending &= ~(UINT64_C(1) << index);
@@ -42,7 +47,8 @@ static unsigned to_port(struct worker *worker, unsigned index, struct out *out)
 
     for (unsigned i = 0; i < out->count; i++)
         bytes += rte_pktmbuf_pkt_len(out->mbufs[i]);
-    sent = rte_eth_tx_burst((uint16_t)index, 0, out->mbufs, (uint16_t)out->count);
+    sent = rte_eth_tx_burst((uint16_t)index, worker->views[index].tx_queue, out->mbufs,
+                            (uint16_t)out->count);
     for (unsigned i = sent; i < out->count; i++)
         bytes -= rte_pktmbuf_pkt_len(out->mbufs[i]);
     tally(counters->tx_packets, sent);
@@ -50,30 +56,32 @@ static unsigned to_port(struct worker *worker, unsigned index, struct out *out)
     return sent;
 }
 
-static unsigned to_worker(struct worker *worker, unsigned index, struct out *out)
+static unsigned to_worker(struct worker *worker, worker_rings rings, unsigned to, struct out *out)
 {
-    struct workers *workers = worker->workers;
-    unsigned to = index - LINK_PORTS_MAX;
-    unsigned sent;
+    unsigned sent =
+        rte_ring_sp_enqueue_burst(rings[worker->index][to], (void **)out->mbufs, out->count, NULL);
 
-    sent = rte_ring_sp_enqueue_burst(workers->between[worker->index][to], (void **)out->mbufs,
-                                     out->count, NULL);
-    worker_wake(workers->worker[to]);
+    worker_wake(worker->workers->worker[to]);
     return sent;
 }
 
-static void give_up(struct worker *worker, unsigned index, struct out *out)
+static unsigned hand_over(struct worker *worker, unsigned index, struct out *out)
 {
-    if (index < LINK_PORTS_MAX)
-        tally(port_of(worker, index)->tx_dropped, out->count);
-    drop_all(worker, index, DROP_TX_FULL);
+    unsigned sent;
+
+    if (likely(index < OUT_BETWEEN))
+        return to_port(worker, index, out);
+    if (index < OUT_SPREAD)
+        return to_worker(worker, worker->workers->between, index - OUT_BETWEEN, out);
+    sent = to_worker(worker, worker->workers->spread, index - OUT_SPREAD, out);
+    tally(worker->counters.spread_out, sent);
+    return sent;
 }
 
 void transmit_flush_one(struct worker *worker, unsigned index)
 {
     struct out *out = &worker->outs[index];
-    unsigned sent =
-        index < LINK_PORTS_MAX ? to_port(worker, index, out) : to_worker(worker, index, out);
+    unsigned sent = hand_over(worker, index, out);
 
     if (likely(sent == out->count)) {
         out->count = 0;
@@ -85,7 +93,7 @@ void transmit_flush_one(struct worker *worker, unsigned index)
         out->stuck_since = worker->tsc;
     keep_rest(out, sent);
     if (worker->tsc - out->stuck_since > worker_us(worker, STUCK_US))
-        give_up(worker, index, out);
+        drop_all(worker, index, index < OUT_SPREAD ? DROP_TX_FULL : DROP_SPREAD_FULL);
 }
 
 void transmit_flush(struct worker *worker)
@@ -96,7 +104,7 @@ void transmit_flush(struct worker *worker)
 
 void transmit_forget(struct worker *worker)
 {
-    for (unsigned i = 0; i < LINK_PORTS_MAX; i++) {
+    for (unsigned i = 0; i < OUT_BETWEEN; i++) {
         if (worker->outs[i].count > 0 && worker->views[i].out != i)
             drop_all(worker, i, DROP_PORT_DOWN);
     }

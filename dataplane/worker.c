@@ -126,11 +126,11 @@ static unsigned take_over(struct worker *worker, struct rte_mbuf **mbufs, unsign
     return taken;
 }
 
-static unsigned port_poll(struct worker *worker, uint16_t port)
+static unsigned queue_poll(struct worker *worker, uint16_t port, uint16_t queue)
 {
     const struct port_view *view = &worker->views[port];
     struct rte_mbuf *mbufs[BURST];
-    unsigned count = rte_eth_rx_burst(port, 0, mbufs, BURST);
+    unsigned count = rte_eth_rx_burst(port, queue, mbufs, BURST);
     uint64_t bytes = 0;
 
     if (count == 0)
@@ -149,6 +149,8 @@ static unsigned port_poll(struct worker *worker, uint16_t port)
         mbufs[i]->port = port; /* not every driver says so (net_ring) */
         input(worker, view, mbufs[i]);
     }
+    if (unlikely(view->spread != 0))
+        spread_burst(worker, port);
     forward_burst(worker);
     tally(worker->counters.ports[port].rx_packets, count);
     tally(worker->counters.ports[port].rx_bytes, bytes);
@@ -160,7 +162,7 @@ static unsigned ports_poll(struct worker *worker)
     unsigned count = 0;
 
     for (unsigned i = 0; i < worker->polled_count; i++)
-        count += port_poll(worker, worker->polled[i]);
+        count += queue_poll(worker, worker->polled[i].port, worker->polled[i].queue);
     tally(worker->counters.packets, count);
     return count;
 }
@@ -176,7 +178,7 @@ bool worker_round(struct worker *worker)
     flow_table_burst(worker->table, FLOW_BUDGET);
     work |= orders_round(worker);
     if (worker->workers->count > 1)
-        packets += transmit_receive(worker);
+        packets += transmit_receive(worker) + spread_receive(worker);
     if (worker->held_queues > 0)
         packets += hold_round(worker);
     packets += ports_poll(worker);
@@ -317,6 +319,7 @@ static void worker_init(struct worker *worker, struct workers *workers, unsigned
     worker->tsc = rte_rdtsc();
     worker->questions_end = &worker->questions;
     worker->wake_fd = worker->interrupt_fd = -1;
+    worker->ip_id = (uint16_t)(index * (UINT16_MAX / WORKERS_MAX)); /* workers give out others */
     worker->subscriber = ns_store_subscriber(workers->store, index);
     for (unsigned i = 0; i < LINK_PORTS_MAX; i++)
         worker->views[i].out = OUT_NONE;
@@ -419,15 +422,15 @@ static void options_complete(struct workers *workers)
         options->icmp_per_second = 1000;
 }
 
-static int between_new(struct workers *workers)
+/* From each worker to each other. */
+static int rings_between(const char *what, unsigned workers, worker_rings rings)
 {
-    for (unsigned from = 0; from < workers->count; from++) {
-        for (unsigned to = 0; to < workers->count; to++) {
+    for (unsigned from = 0; from < workers; from++) {
+        for (unsigned to = 0; to < workers; to++) {
             if (from == to)
                 continue;
-            workers->between[from][to] =
-                ring_new("between", from, to, sizeof(void *), BETWEEN_RING);
-            if (workers->between[from][to] == NULL)
+            rings[from][to] = ring_new(what, from, to, sizeof(void *), BETWEEN_RING);
+            if (rings[from][to] == NULL)
                 return -ENOMEM;
         }
     }
@@ -442,7 +445,9 @@ int workers_new(struct workers *workers, const unsigned *lcores, unsigned count)
         return -EINVAL;
     workers->count = count;
     options_complete(workers);
-    error = between_new(workers);
+    error = rings_between("between", count, workers->between);
+    if (error == 0)
+        error = rings_between("spread", count, workers->spread);
     for (unsigned i = 0; i < count && error == 0; i++) {
         error = worker_new(workers, i, (int)rte_lcore_to_socket_id(lcores[i]), &workers->worker[i]);
         if (error == 0)
@@ -491,7 +496,8 @@ void workers_free(struct workers *workers)
         workers->worker[i] = NULL;
         for (unsigned to = 0; to < workers->count; to++) {
             ring_drain_packets(workers->between[i][to]);
-            workers->between[i][to] = NULL;
+            ring_drain_packets(workers->spread[i][to]);
+            workers->between[i][to] = workers->spread[i][to] = NULL;
         }
     }
     workers->count = 0;

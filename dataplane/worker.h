@@ -2,10 +2,16 @@
 /*
  * A worker: an lcore that forwards packets, and the two ways between it and the control core.
  *
- * A worker polls the ports that struct links of the newest version deals out to it (link_port.lcore), and
- * is the only thread that touches their queues: others hand it packets through single-producer
- * single-consumer rings, one for each pair. So ports need no lock, and one that is removed is free when
- * its worker has gone on to a version without it.
+ * Each queue of a port belongs to one worker, who alone touches it; struct links of the newest version
+ * says to whom (view.c): receive queue q to worker lcore + q of those that serve the port, transmit queue
+ * q to worker lcore + q of all. So ports need no lock, and one that is removed is free when the workers
+ * have gone on to a version without it. Where a worker has no queue, packets are handed over through
+ * single-producer single-consumer rings, one for each pair and way:
+ *
+ *   spread    in: a port with fewer receive queues than workers is spread by whoever polls it (spread.c)
+ *   between   out: a port with fewer transmit queues than workers is sent to by the owner of a queue
+ *
+ * All packets of a flow take the same rings, so their order is kept.
  *
  *   requests   worker -> control core: what the worker can't do itself. Bounded; a full ring drops the
  *              request, counted, and never a data packet. The control core looks at the rings each round
@@ -29,6 +35,7 @@
 #include "flows/table.h"
 
 enum { WORKERS_MAX = 16, BURST = 32 };
+static_assert((int)WORKERS_MAX <= (int)LINK_QUEUES_MAX, "each worker can have a queue of its own");
 
 /* Why a packet was dropped. Names in drop_reason_name(). */
 enum drop_reason {
@@ -56,6 +63,7 @@ enum drop_reason {
     DROP_REQUEST_FULL, /* a control packet, not a data packet */
     DROP_LOCAL,        /* for the stack itself, but nobody here takes it */
     DROP_RATE_LIMIT,   /* an ICMP error that was not sent */
+    DROP_SPREAD_FULL,  /* the ring to the worker that has the flow */
     DROP_REASONS,
 };
 const char *drop_reason_name(enum drop_reason reason);
@@ -133,6 +141,7 @@ struct worker_counters {
     uint64_t rounds, busy_rounds, busy_cycles, naps;
     uint64_t held, held_now, released;
     uint64_t requests, requests_dropped;
+    uint64_t spread_out, spread_in; /* handed over to, taken from other workers, to be forwarded */
     struct port_counters ports[LINK_PORTS_MAX]; /* by device id */
 };
 
@@ -150,6 +159,9 @@ struct worker_options {
 
 struct worker;
 
+/* Rings of mbufs, by [from][to]. */
+typedef struct rte_ring *worker_rings[WORKERS_MAX][WORKERS_MAX];
+
 /* Everything shared by workers. */
 struct workers {
     struct ns_store *store;
@@ -158,8 +170,8 @@ struct workers {
     struct worker_options options;
     unsigned count;
     struct worker *worker[WORKERS_MAX];
-    struct rte_ring
-        *between[WORKERS_MAX][WORKERS_MAX]; /* [from][to], of mbufs, mbuf->port is the way out */
+    worker_rings between; /* mbuf->port is the way out */
+    worker_rings spread;  /* mbuf->port is where it came in */
     /* called by a worker that goes to sleep with requests in its ring */
     void (*wake_control)(void *arg);
     void *wake_arg;

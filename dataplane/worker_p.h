@@ -5,7 +5,7 @@
  * The way of a packet through the files:
  *
  *   worker.c  burst in ──> bridge.c ──────────────────────────────> transmit.c  bursts out
- *                    └───> forward.c ──> (fragment.c) ────────────────┘
+ *                    └───> (spread.c) ──> forward.c ──> (fragment.c) ─┘
  *                             ├────────> hold.c ──> forward.c again
  *                             └────────> icmp.c ──> forward.c (our own packets)
  *
@@ -29,7 +29,10 @@ enum {
     ORDER_RING = 1024,
     BETWEEN_RING = 1024,
     OUT_SIZE = 2 * BURST,
-    OUTS = LINK_PORTS_MAX + WORKERS_MAX, /* by device id, then by worker */
+    OUT_BETWEEN = LINK_PORTS_MAX,           /* outs: by device id, */
+    OUT_SPREAD = OUT_BETWEEN + WORKERS_MAX, /* then by worker: frames to be sent, */
+    OUTS = OUT_SPREAD + WORKERS_MAX,        /* packets to be forwarded */
+    POLLED_MAX = LINK_PORTS_MAX * LINK_QUEUES_MAX,
     OUT_NONE = 0xff,
     FLOW_BUDGET = 8,   /* slow turns of stale flows in one burst */
     RECENT = 1024,     /* power of two */
@@ -42,10 +45,17 @@ struct port_view {
     uint64_t mac;   /* of the interface here, as a number; ~0: there is none */
     uint16_t scope; /* id of that interface, for keys */
     uint16_t mtu;
-    uint8_t out; /* index in worker->outs, OUT_NONE: down, or served by nobody */
-    bool open;   /* a device of the links */
+    uint8_t out;      /* index in worker->outs, OUT_NONE: down, or served by nobody */
+    uint8_t tx_queue; /* if out is the port: ours */
+    uint8_t spread;   /* 0: what is polled here stays here; else so many workers share it */
+    bool open;        /* a device of the links */
     const struct link_bridge *bridge; /* NULL: not in one. Both belong to worker->links */
     const struct link_iface *iface;   /* on the port, or on its bridge; NULL: none */
+};
+
+/* A receive queue. */
+struct polled {
+    uint16_t port, queue;
 };
 
 /* Frames on their way to one port, or in a ring to another worker. What a port doesn't take stays for
@@ -95,9 +105,10 @@ struct worker {
     struct hold *hold;
     uint32_t held_queues; /* of hold.c: 0 = no packet waits for anything */
     uint16_t polled_count;
-    uint16_t polled[LINK_PORTS_MAX]; /* device ids */
-    uint64_t tsc;                    /* start of the round */
+    uint64_t tsc; /* start of the round */
     struct port_view views[LINK_PORTS_MAX] __rte_cache_aligned;
+    struct polled polled[POLLED_MAX];
+    uint8_t first_worker[LINK_PORTS_MAX]; /* of those that a port is spread over */
 
     /* written for every packet */
     struct burst burst __rte_cache_aligned;
@@ -123,8 +134,9 @@ struct worker {
     struct recent recent[RECENT];
     unsigned lcore; /* EAL's */
     bool launched;
-    int wake_fd, interrupt_fd; /* eventfd; epoll instance of the ports' interrupts */
-    uint32_t interrupts;       /* mask of devices in it */
+    int wake_fd, interrupt_fd;           /* eventfd; epoll instance of the ports' interrupts */
+    uint16_t interrupts[LINK_PORTS_MAX]; /* masks of the queues in it */
+    uint16_t interrupt_count;            /* how many those are */
 
     /* written by others */
     _Atomic uint32_t woken __rte_cache_aligned; /* wake_fd was written and not read yet */
@@ -180,8 +192,9 @@ bool orders_round(struct worker *worker);
 int sleep_new(struct worker *worker);
 void sleep_free(struct worker *worker);
 
-/* The ports in `mask` are polled from now on: make their interrupts known. Others are forgotten. */
-void sleep_ports(struct worker *worker, uint32_t mask);
+/* The queues in the masks, one for each port, are polled from now on: make their interrupts known. Others
+ * are forgotten. */
+void sleep_ports(struct worker *worker, const uint16_t *masks);
 
 /* Nothing to do: nap if that has lasted long enough. */
 void worker_idle(struct worker *worker);
@@ -205,29 +218,46 @@ unsigned transmit_receive(struct worker *worker);
 /* How many frames the port is sure to have room for in its buffer; 0 while it doesn't take what it has. */
 unsigned transmit_room(const struct worker *worker, uint16_t port);
 
+/* Add to a buffer; it is handed over when a burst is full. False: there is no room, the frame stays the
+ * caller's. */
+static inline bool transmit_put(struct worker *worker, struct rte_mbuf *mbuf, unsigned index)
+{
+    struct out *out = &worker->outs[index];
+
+    if (unlikely(out->count == OUT_SIZE))
+        return false;
+    out->mbufs[out->count++] = mbuf;
+    worker->outs_pending |= UINT64_C(1) << index;
+    if (unlikely(out->count % BURST == 0))
+        transmit_flush_one(worker, index);
+    return true;
+}
+
 /* Out of a device's port. Consumes the frame. */
 static inline void transmit(struct worker *worker, struct rte_mbuf *mbuf, uint16_t port)
 {
     unsigned index = likely(port < LINK_PORTS_MAX) ? worker->views[port].out : OUT_NONE;
-    struct out *out;
 
     if (unlikely(index == OUT_NONE)) {
         drop(worker, mbuf, DROP_PORT_DOWN);
         return;
     }
-    out = &worker->outs[index];
-    if (unlikely(out->count == OUT_SIZE)) {
+    if (index >= OUT_BETWEEN)
+        mbuf->port = port;
+    if (unlikely(!transmit_put(worker, mbuf, index))) {
         drop(worker, mbuf, DROP_TX_FULL);
         tally(worker->counters.ports[port].tx_dropped, 1);
-        return;
     }
-    if (index >= LINK_PORTS_MAX)
-        mbuf->port = port;
-    out->mbufs[out->count++] = mbuf;
-    worker->outs_pending |= UINT64_C(1) << index;
-    if (unlikely(out->count % BURST == 0))
-        transmit_flush_one(worker, index);
 }
+
+/* ---- spread.c ---- */
+
+/* Of the routed packets of a burst that came in by this port, keep those whose flows live here, and hand
+ * the others over. Call it if the port's view says `spread`. */
+void spread_burst(struct worker *worker, uint16_t port);
+
+/* Take packets from other workers, and forward them. Returns how many. */
+unsigned spread_receive(struct worker *worker);
 
 /* ---- forward.c ---- */
 

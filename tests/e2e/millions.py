@@ -20,6 +20,7 @@ from netns import wait_until
 
 sys.path.insert(0, str(ROOT))
 from bench import generator, programs  # noqa: E402
+from bench.names import Refused  # noqa: E402, F401
 
 BROADCAST = 0xff
 mac_of = programs.mac_of

@@ -140,11 +140,19 @@ static inline void dp_begin_store(struct worker_options options, unsigned lcores
     dp_links();
 }
 
+/* Several workers, on one lcore: the test calls their rounds. */
+static inline void dp_begin_several(struct worker_options options, unsigned count)
+{
+    const unsigned lcores[WORKERS_MAX] = {0};
+
+    dp_begin_store(options, count);
+    assert_int_equal(workers_new(&dp.workers, lcores, count), 0);
+    dp.worker = dp.workers.worker[0];
+}
+
 static inline void dp_begin_with(struct worker_options options)
 {
-    dp_begin_store(options, 1);
-    assert_int_equal(workers_new(&dp.workers, (unsigned[]){0}, 1), 0);
-    dp.worker = dp.workers.worker[0];
+    dp_begin_several(options, 1);
 }
 
 static inline int dp_begin(void **state)
@@ -203,19 +211,43 @@ static inline void dp_serve_one(const struct request *request)
     if (dp.silent)
         return;
     if (request->kind == REQUEST_MISSING)
-        assert_int_equal(adjacencies_supply(dp.adjacencies, &request->missing, 0), 0);
+        assert_int_equal(adjacencies_supply(dp.adjacencies, &request->missing, request->worker), 0);
     if (request->kind == REQUEST_STATION)
         dp_station(request);
 }
 
-static inline unsigned dp_serve(void)
+static inline unsigned dp_serve_worker(struct worker *worker)
 {
     struct request requests[8];
-    unsigned count = worker_requests(dp.worker, requests, RTE_DIM(requests));
+    unsigned count = worker_requests(worker, requests, RTE_DIM(requests));
 
     for (unsigned i = 0; i < count; i++)
         dp_serve_one(&requests[i]);
     return count;
+}
+
+static inline unsigned dp_serve(void)
+{
+    return dp_serve_worker(dp.worker);
+}
+
+/* A round of each worker. */
+static inline bool dp_round_all(void)
+{
+    bool work = false;
+
+    for (unsigned i = 0; i < dp.workers.count; i++) {
+        work |= worker_round(dp.workers.worker[i]);
+        work |= dp_serve_worker(dp.workers.worker[i]) > 0;
+    }
+    return work;
+}
+
+/* Rounds of all, until nothing is left to do. */
+static inline void dp_run_all(void)
+{
+    for (unsigned rounds = 0; dp_round_all(); rounds++)
+        assert_true(rounds < 100000);
 }
 
 /* Rounds, until nothing is left to do. */

@@ -327,7 +327,7 @@ static void wrong_values_are_refused_with_a_reason(void **state)
         {"/port/p0/mtu=-1", "/port/p0/mtu", "68 to 9216"},
         {"/port/p0/mtu=99999999999999999999", "/port/p0/mtu", "68 to 9216"},
         {"/port/p0/speed=10", "/port/p0/speed",
-         "a port has no such name; users write devargs and mtu"},
+         "a port has no such name; users write devargs, mtu, workers and queues"},
         {"/port/p0/devargs/x=10", "/port/p0/devargs", "needs its device's arguments"},
         {"/bridge/br0/ageing=9", "/bridge/br0/ageing", "seconds from 10 to 1000000, or 0"},
         {"/bridge/br0/ageing=1000001", "/bridge/br0/ageing", "seconds from 10 to 1000000"},

@@ -63,6 +63,15 @@ static int setup_two(void **state)
     (void)state;
     dp_begin_store(sleepy, 2);
     assert_done(stack(lab, "/port/p1/lcore=1"));
+    assert_done(user(lab, "/port/p0/workers=1"));
+    dp_neighbour("out0", 1, 2);
+    return 0;
+}
+
+static int setup_spread(void **state)
+{
+    (void)state;
+    dp_begin_store(sleepy, 2);
     dp_neighbour("out0", 1, 2);
     return 0;
 }
@@ -163,6 +172,32 @@ static void a_worker_wakes_another(void **state)
     }
 }
 
+static uint64_t sent_by_all(void)
+{
+    for (unsigned i = 0; i < 2; i++)
+        dp_serve_worker(dp.workers.worker[i]);
+    return counter(&dp.worker->counters.ports[OUT].tx_packets);
+}
+
+/* Both sleep; the first, who polls, is woken by its port, for which the test stands. The flow is the other's. */
+static void who_spreads_wakes_who_has_the_flow(void **state)
+{
+    const struct worker_counters *other;
+
+    (void)state;
+    start(2);
+    other = &dp.workers.worker[1]->counters;
+    for (uint16_t i = 0; i < 200; i++) {
+        assert_soon(sleeps(0) && sleeps(1));
+        dp_send(IN, udp(address(1, 2), i));
+        worker_wake(dp.worker);
+        assert_soon(sent_by_all() == i + 1u);
+        rte_pktmbuf_free(dp_receive(OUT));
+    }
+    assert_in_range(counter(&other->spread_in), 50, 150);
+    assert_int_equal(counter(&other->spread_in), counter(&dp.worker->counters.spread_out));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +206,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(notices_and_requests_wake, setup, teardown),
         cmocka_unit_test_setup_teardown(every_commit_is_applied, setup, teardown),
         cmocka_unit_test_setup_teardown(a_worker_wakes_another, setup_two, teardown),
+        cmocka_unit_test_setup_teardown(who_spreads_wakes_who_has_the_flow, setup_spread, teardown),
     };
 
     dp_eal_on(sysconf(_SC_NPROCESSORS_ONLN) > 1 ? "0@0,1@1,2@1" : "0@0,1@0,2@0");
