@@ -10,21 +10,25 @@
 
 /* ---- what the changes are ---- */
 
-enum { ARENA_CHUNK = 64 * 1024 };
+/* Most commits are small; the first chunk is of a size that malloc() has at hand. */
+enum { ARENA_FIRST = 512, ARENA_CHUNK = 64 * 1024 };
 struct ns_arena_chunk {
     struct ns_arena_chunk *next;
-    char data[ARENA_CHUNK];
+    size_t size;
+    char data[];
 };
 
 static char *arena_copy(struct ns_arena *arena, const char *text, size_t size)
 {
     char *copy;
 
-    if (arena->chunks == NULL || arena->used + size + 1 > ARENA_CHUNK) {
-        struct ns_arena_chunk *chunk = malloc(sizeof(*chunk));
+    if (arena->chunks == NULL || arena->used + size + 1 > arena->chunks->size) {
+        size_t room = arena->chunks == NULL && size < ARENA_FIRST ? ARENA_FIRST : ARENA_CHUNK;
+        struct ns_arena_chunk *chunk = malloc(sizeof(*chunk) + room);
 
         if (chunk == NULL)
             return NULL;
+        chunk->size = room;
         chunk->next = arena->chunks;
         arena->chunks = chunk;
         arena->used = 0;
@@ -99,9 +103,43 @@ static bool is_concerned(const struct ns_commit *commit, const struct ns_mount *
     return false;
 }
 
+/* Those of one op that removes nothing lie on the way to its name. */
+static int add_changes_on_way(struct ns_commit *commit, const char *path, size_t size)
+{
+    const struct ns_entry *before = commit->before->root, *after = commit->build->root;
+    size_t at = 1, end = 1;
+    int rc = 0;
+
+    for (;;) {
+        const char *slash;
+
+        if (after->version == 0)
+            rc = add_change(path, end, before, after, commit);
+        if (rc != 0 || end == size)
+            return rc;
+        slash = memchr(path + at, '/', size - at);
+        end = slash == NULL ? size : (size_t)(slash - path);
+        before = before == NULL ? NULL : ns_entry_child(before, path + at, end - at);
+        after = ns_entry_child(after, path + at, end - at);
+        if (after == NULL) /* nothing was done */
+            return 0;
+        at = end + 1;
+    }
+}
+
+/* Without the whole difference if it can be told from the op. */
+static int find_changed_names(struct ns_commit *commit, const struct ns_txn *txn)
+{
+    const struct ns_op *only = txn->op_count == 1 ? txn->ops[0] : NULL;
+
+    if (only != NULL && only->answer == 0 && only->kind != NS_OP_REMOVE)
+        return add_changes_on_way(commit, only->data, only->path_size);
+    return ns_tree_diff(commit->before->root, commit->build->root, add_change, commit);
+}
+
 static int find_changes(struct ns_commit *commit, const struct ns_txn *txn)
 {
-    int rc = ns_tree_diff(commit->before->root, commit->build->root, add_change, commit);
+    int rc = find_changed_names(commit, txn);
 
     if (rc == 0)
         rc = group_changes(commit);
@@ -297,7 +335,7 @@ static int merge(struct ns_txn *txn, struct ns_build *merged)
     if (rc == -ENOMEM)
         return rc;
     store->counters.conflicts++;
-    return ns_reason_set(&txn->reason, EAGAIN, "",
+    return ns_reason_set(txn->reason, EAGAIN, "",
                          "something that the transaction looked at has changed since; do it again");
 }
 
@@ -322,10 +360,10 @@ static int make_room(struct ns_txn *txn)
     if (is_room(store))
         return 0;
     if (store->oldest == txn && txn->base_number < store->version->number)
-        return ns_reason_set(&txn->reason, EAGAIN, "",
+        return ns_reason_set(txn->reason, EAGAIN, "",
                              "the transaction was open for too long; do it again");
     return ns_reason_set(
-        &txn->reason, ENOMEM, "",
+        txn->reason, ENOMEM, "",
         "%zu bytes of old versions wait for a reader that does not go on; try again later",
         store->reclaim.waiting_bytes);
 }
@@ -360,7 +398,7 @@ static int run(struct ns_commit *commit, struct ns_txn *txn)
 static int finish(struct ns_txn *txn, int rc, struct ns_reason *reason)
 {
     if (rc != 0 && reason != NULL && reason->text[0] == '\0')
-        *reason = txn->reason;
+        *reason = *txn->reason;
     ns_txn_release(txn);
     return rc;
 }
@@ -380,12 +418,12 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
     assert(!store->committing);
     if (reason != NULL)
         reason->text[0] = reason->path[0] = '\0';
-    txn->reason.text[0] = txn->reason.path[0] = '\0';
+    txn->reason->text[0] = txn->reason->path[0] = '\0';
     if (version != NULL)
         *version = txn->base_number;
     if (txn->expired)
         return finish(
-            txn, ns_reason_set(&txn->reason, EAGAIN, "", "the transaction was open for too long"),
+            txn, ns_reason_set(txn->reason, EAGAIN, "", "the transaction was open for too long"),
             reason);
     rc = txn->changed ? make_room(txn) : 1;
     if (rc != 0) {

@@ -152,10 +152,13 @@ int ns_tree_each(const struct ns_entry *root, ns_diff_fn fn, void *arg)
 int ns_tree_diff(const struct ns_entry *before, const struct ns_entry *after, ns_diff_fn fn,
                  void *arg)
 {
-    struct diff diff = {.path_size = 1, .fn = fn, .arg = arg};
+    struct diff diff; /* of which the path is large */
 
     if (before == after)
         return 0;
+    diff.path_size = 1;
+    diff.fn = fn;
+    diff.arg = arg;
     diff.path[0] = '/';
     diff.path[1] = '\0';
     return diff_entries(&diff, before, after);

@@ -86,11 +86,13 @@ bool ns_mount_forgets(const struct ns_mount *mount, const char *path, size_t pat
 
 /* ---- paths ---- */
 
+/* Letters, digits and "-_@/" are legal everywhere; a bit for each byte. */
+static const uint64_t legal_everywhere[4] = {0x03ffa00000000000, 0x07fffffe87ffffff};
+
 static bool is_legal(unsigned char byte, const char *more)
 {
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-           (byte >= '0' && byte <= '9') ||
-           (byte != 0 && (strchr("-_@/", byte) != NULL || strchr(more, byte) != NULL));
+    return (legal_everywhere[byte / 64] >> byte % 64 & 1) != 0 ||
+           (byte != 0 && strchr(more, byte) != NULL);
 }
 
 static int bad_shape(const char *path, size_t size, struct ns_reason *reason)

@@ -46,9 +46,12 @@ static int grow(struct ns_txn *txn)
 
 int ns_observe(struct ns_txn *txn, const char *path, size_t size, unsigned what)
 {
-    uint32_t hash = ns_path_hash(path, size);
     struct ns_observation *slot;
+    uint32_t hash;
 
+    if (txn->view)
+        return 0;
+    hash = ns_path_hash(path, size);
     if (txn->observed_count * 2 >= txn->observed_capacity && grow(txn) != 0)
         return -ENOMEM;
     slot = slot_of(txn->observed, txn->observed_capacity, path, size, hash);

@@ -409,6 +409,19 @@ static int check_path(struct ns_call *call)
     return ns_store_path_check(call->server->store, call->path, call->path_size, &call->reason);
 }
 
+/* A transaction of its own, unless the client has one. */
+static int begin_own(struct ns_call *call)
+{
+    struct ns_store *store = call->server->store;
+    const struct ns_identity *who = &call->connection->who;
+
+    if (call->in != NULL)
+        return 0;
+    if (call->operation->txn == NS_TXN_VIEW)
+        return ns_txn_view(store, who, &call->txn);
+    return ns_txn_begin(store, who, &call->txn);
+}
+
 /* Run the operation in the client's transaction, or in one of its own. */
 static int run_in_txn(struct ns_call *call)
 {
@@ -418,9 +431,7 @@ static int run_in_txn(struct ns_call *call)
 
     if (use < NS_TXN_VIEW)
         return call->operation->run(call);
-    error = call->in != NULL
-                ? 0
-                : ns_txn_begin(call->server->store, &call->connection->who, &call->txn);
+    error = begin_own(call);
     if (error < 0)
         return error;
     error = call->operation->run(call);

@@ -11,9 +11,15 @@
 #include <linux/futex.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "nameserv/store_p.h"
+
+/* A grace period costs two wake-ups and turns of two threads, far more than a commit. So one is asked for
+ * when so much waits for it, or this long after the last. */
+enum { ASK_BYTES = 256 << 10 };
+#define ASK_PAUSE UINT64_C(4000000) /* ns */
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t value)
 {
@@ -83,8 +89,23 @@ uint64_t ns_reclaim_ticket(struct ns_reclaim *reclaim)
     return reclaim->ticket;
 }
 
+static uint64_t coarse_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+bool ns_reclaim_due(const struct ns_reclaim *reclaim)
+{
+    return reclaim->unasked_bytes >= ASK_BYTES || coarse_now() - reclaim->asked_at >= ASK_PAUSE;
+}
+
 void ns_reclaim_ask(struct ns_reclaim *reclaim)
 {
+    reclaim->unasked_bytes = 0;
+    reclaim->asked_at = coarse_now();
     atomic_store_explicit(&reclaim->asked, reclaim->ticket++, memory_order_release);
     request(reclaim);
 }
@@ -114,6 +135,7 @@ void ns_reclaim_add(struct ns_store *store, struct ns_batch *tree, struct ns_bat
     tree->number = objects->number = store->version->number;
     tree->ticket = objects->ticket = ns_reclaim_ticket(reclaim);
     reclaim->waiting_bytes += batch_bytes(tree) + batch_bytes(objects);
+    reclaim->unasked_bytes += batch_bytes(tree) + batch_bytes(objects);
     queue_add(&reclaim->trees, tree);
     queue_add(&reclaim->objects, objects);
 }

@@ -175,14 +175,15 @@ static unsigned anchors_to_sweep(const struct ns_anchors *anchors)
 }
 
 /* One grace period serves all that was replaced since the last was asked for; the next is asked for
- * when that is over. */
+ * when that is over and it is worth it. */
 bool ns_store_housekeep(struct ns_store *store)
 {
     struct ns_reclaim *reclaim = &store->reclaim;
     bool more = ns_reclaim_run(store, BLOCKS_PER_ROUND);
 
     more |= ns_anchors_sweep(store, anchors_to_sweep(&store->anchors));
-    if (something_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1))
+    if (something_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1) &&
+        ns_reclaim_due(reclaim))
         ns_reclaim_ask(reclaim);
     return more;
 }

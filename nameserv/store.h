@@ -105,6 +105,10 @@ void ns_store_counters(struct ns_store *store, struct ns_store_counters *out);
  * who must live as long as the transaction. 0, -ENOMEM. */
 int ns_txn_begin(struct ns_store *store, const struct ns_identity *who, struct ns_txn **txn);
 
+/* The same for one that only reads and is aborted: it is cheaper, because what it observes need not be
+ * noted. Changes are refused with -EPERM. */
+int ns_txn_view(struct ns_store *store, const struct ns_identity *who, struct ns_txn **txn);
+
 /* The version that the transaction began on. */
 uint64_t ns_txn_base(const struct ns_txn *txn);
 
@@ -155,7 +159,7 @@ int ns_txn_load(struct ns_txn *txn, const char *path, size_t path_size, const vo
                 size_t value_size, struct ns_perms *perms);
 
 /* The name and a sentence about the last operation of this transaction that failed. Valid until the
- * transaction's next operation. */
+ * next operation of any transaction. */
 const struct ns_reason *ns_txn_reason(const struct ns_txn *txn);
 
 /* End it. After commit, whatever it answers, the transaction is gone and txn invalid. *version gets

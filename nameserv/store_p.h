@@ -51,7 +51,9 @@ struct ns_batch_queue {
 struct ns_reclaim {
     struct ns_batch_queue trees, objects;
     size_t waiting_bytes;
-    uint64_t ticket; /* the next one to be asked for */
+    size_t unasked_bytes; /* of those that came after the newest ticket asked for */
+    uint64_t asked_at;    /* when that was; ns, coarse */
+    uint64_t ticket;      /* the next one to be asked for */
     pthread_t thread;
     _Atomic uint32_t requested; /* futex; low half of the newest ticket asked for */
     _Atomic uint64_t asked;     /* newest ticket asked for; written by the control core */
@@ -67,6 +69,9 @@ void ns_reclaim_stop(struct ns_reclaim *reclaim);
 /* The ticket of a grace period that starts after now; it is asked for by the next ns_reclaim_ask(). */
 uint64_t ns_reclaim_ticket(struct ns_reclaim *reclaim);
 void ns_reclaim_ask(struct ns_reclaim *reclaim);
+
+/* Is it worth it to ask now? */
+bool ns_reclaim_due(const struct ns_reclaim *reclaim);
 bool ns_reclaim_over(const struct ns_reclaim *reclaim, uint64_t ticket);
 
 /* Hand over what a commit has replaced. Takes `tree` and `objects`, allocated before the commit was
@@ -106,6 +111,7 @@ struct ns_store {
     struct ns_subscriber *subscribers;
     struct ns_txn *oldest, *newest; /* open transactions in the order of their base */
     bool committing;                /* between check and publish: no other commit may start */
+    struct ns_reason reason;        /* of the last operation of a transaction; text "": none */
     struct ns_store_counters counters;
 };
 
@@ -155,7 +161,8 @@ struct ns_txn {
     bool pinned;  /* stands in the store's list, and keeps what its base needs */
     bool damaged; /* the build has the beginning of a change that failed; `ops` has not */
     bool expired; /* ended to get memory back: -EAGAIN for all that follows */
-    struct ns_reason reason;
+    bool view;    /* only reads, and commits nothing: no observation is noted */
+    struct ns_reason *reason; /* the store's: it is large, and asked for at once or not at all */
     struct ns_txn *next, *previous;
 };
 

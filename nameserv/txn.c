@@ -46,6 +46,7 @@ int ns_txn_begin(struct ns_store *store, const struct ns_identity *who, struct n
     if (txn == NULL)
         return -ENOMEM;
     txn->store = store;
+    txn->reason = &store->reason;
     txn->who = who;
     txn->base = store->version->root;
     txn->base_number = store->version->number;
@@ -60,6 +61,15 @@ int ns_txn_begin(struct ns_store *store, const struct ns_identity *who, struct n
     store->counters.transactions_open++;
     *result = txn;
     return 0;
+}
+
+int ns_txn_view(struct ns_store *store, const struct ns_identity *who, struct ns_txn **txn)
+{
+    int rc = ns_txn_begin(store, who, txn);
+
+    if (rc == 0)
+        (*txn)->view = true;
+    return rc;
 }
 
 uint64_t ns_txn_base(const struct ns_txn *txn)
@@ -120,7 +130,7 @@ void ns_txn_expire_oldest(struct ns_store *store)
 
 const struct ns_reason *ns_txn_reason(const struct ns_txn *txn)
 {
-    return &txn->reason;
+    return txn->reason;
 }
 
 /* ---- reading ---- */
@@ -130,14 +140,14 @@ static int check_path(struct ns_txn *txn, const char *path, size_t size,
 {
     int rc;
 
-    txn->reason.text[0] = '\0';
-    txn->reason.path[0] = '\0';
+    txn->reason->text[0] = '\0';
+    txn->reason->path[0] = '\0';
     if (txn->expired)
-        return ns_reason_set(&txn->reason, EAGAIN, "",
+        return ns_reason_set(txn->reason, EAGAIN, "",
                              "the transaction was open for too long; start it again");
-    rc = ns_mount_of_path(txn->store, path, size, &txn->reason, mount);
+    rc = ns_mount_of_path(txn->store, path, size, txn->reason, mount);
     if (rc != 0)
-        memcpy(txn->reason.path, path, size <= NS_PATH_MAX ? size + 1 : 0);
+        memcpy(txn->reason->path, path, size <= NS_PATH_MAX ? size + 1 : 0);
     return rc;
 }
 
@@ -164,9 +174,9 @@ static int look(struct ns_txn *txn, const char *path, enum ns_look how,
     if (rc != 0)
         return rc;
     if (!may)
-        return ns_txn_denied(&txn->reason, path, NS_PERM_READ);
+        return ns_txn_denied(txn->reason, path, NS_PERM_READ);
     if (existing < size)
-        return ns_txn_absent(&txn->reason, path);
+        return ns_txn_absent(txn->reason, path);
     *found = entry;
     return 0;
 }
@@ -238,8 +248,10 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
     struct ns_op *op;
     int rc = check_path(txn, path, size, &mount);
 
+    if (rc == 0 && txn->view)
+        rc = ns_reason_set(txn->reason, EPERM, path, "this transaction only reads");
     if (rc == 0 && value_size > NS_VALUE_MAX)
-        rc = ns_reason_set(&txn->reason, ENOSPC, path,
+        rc = ns_reason_set(txn->reason, ENOSPC, path,
                            "a value of %zu bytes is too large; at most %d are allowed", value_size,
                            NS_VALUE_MAX);
     if (rc == 0)
@@ -251,7 +263,7 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
     }
     op->perms = perms;
     op->mount = mount;
-    rc = ns_op_apply(&txn->build, op, txn->who, &txn->reason);
+    rc = ns_op_apply(&txn->build, op, txn->who, txn->reason);
     if (rc == -ENOMEM) {
         txn->damaged = true;
         op_free(op);
@@ -295,7 +307,7 @@ int ns_txn_load(struct ns_txn *txn, const char *path, size_t path_size, const vo
     int rc = check_path(txn, path, path_size, &mount);
 
     if (rc == 0 && value_size > NS_VALUE_MAX)
-        rc = ns_reason_set(&txn->reason, ENOSPC, path, "a value of %zu bytes is too large",
+        rc = ns_reason_set(txn->reason, ENOSPC, path, "a value of %zu bytes is too large",
                            value_size);
     if (rc != 0 ||
         is_there(ns_tree_lookup(txn->build.root, path, path_size), value, value_size, perms))

@@ -704,6 +704,81 @@ static void test_listeners(void **state)
     ns_store_unlisten(store, &second.listener);
 }
 
+/* What a mount is shown is the difference of the two versions, however it was found. */
+struct expected {
+    const struct ns_change *next;
+    size_t left;
+};
+
+static int expect_change(const char *path, size_t path_size, const struct ns_entry *before,
+                         const struct ns_entry *after, void *arg)
+{
+    struct expected *expected = arg;
+
+    assert_true(expected->left > 0);
+    assert_int_equal(expected->next->path_size, path_size);
+    assert_string_equal(expected->next->path, path);
+    assert_ptr_equal(expected->next->before, before);
+    assert_ptr_equal(expected->next->after, after);
+    expected->next++;
+    expected->left--;
+    return 0;
+}
+
+static int compare_prepare(struct ns_mount *mount, struct ns_commit *commit)
+{
+    struct expected expected;
+
+    expected.next = ns_commit_changes(commit, mount, &expected.left);
+    ((struct test_mount *)mount)->prepares++;
+    ns_tree_diff(ns_commit_before(commit)->root, ns_commit_version(commit)->root, expect_change,
+                 &expected);
+    assert_int_equal(expected.left, 0);
+    return 0;
+}
+
+static void test_changes_of_one_operation(void **state)
+{
+    static const struct ns_mount_ops ops = {.name = "three", .prepare = compare_prepare};
+    static struct test_mount three;
+    const struct ns_perm list = {.id = 5, .rights = NS_PERM_READ};
+    struct ns_txn *txn;
+
+    (void)state;
+    assert_int_equal(ns_mount_add(store, &three.mount, "/three", &ops), 0);
+    put("/three/a/b/c", "1");
+    put("/three/a/b/c", "2");
+    put("/three/a", "3");
+    put("/three/a", NULL);
+    txn = begin();
+    assert_int_equal(ns_txn_set_perms(txn, "/three", &list, 1), 0);
+    assert_int_equal(commit(txn), 0);
+    txn = begin();
+    assert_int_equal(ns_txn_mkdir(txn, "/three/d"), 0);
+    assert_int_equal(commit(txn), 0);
+    assert_int_equal(three.prepares, 6);
+    txn = begin();
+    assert_int_equal(ns_txn_mkdir(txn, "/three/d"), 0); /* it is there */
+    assert_int_equal(commit(txn), 0);
+    assert_int_equal(three.prepares, 6);
+}
+
+static void test_view(void **state)
+{
+    struct ns_txn *txn;
+
+    (void)state;
+    put("/a", "1");
+    assert_int_equal(ns_txn_view(store, &ns_identity_stack, &txn), 0);
+    put("/a", "2");
+    put("/b", "2");
+    assert_int_equal(reads(txn, "/a"), 0);
+    assert_int_equal(reads(txn, "/b"), -ENOENT);
+    assert_int_equal(write_text(txn, "/a", "3"), -EPERM);
+    assert_int_equal(txn->observed_count, 0);
+    ns_txn_abort(txn);
+}
+
 static void test_xenstore_part_has_its_own_alphabet(void **state)
 {
     static struct ns_xenstore xenstore;
@@ -826,6 +901,8 @@ int main(void)
         cmocka_unit_test(test_a_change_without_memory_did_not_happen),
         cmocka_unit_test(test_mounts),
         cmocka_unit_test(test_listeners),
+        cmocka_unit_test(test_changes_of_one_operation),
+        cmocka_unit_test(test_view),
         cmocka_unit_test(test_xenstore_part_has_its_own_alphabet),
         cmocka_unit_test(test_watches),
     };
