@@ -46,6 +46,7 @@ enum {
     NS_INPUT_SIZE = 32 << 10,  /* one read */
     NS_OUTPUT_FULL = 64 << 10, /* unsent bytes from which on no request is run, no event moved */
     NS_EVENTS_MAX = 1 << 20, /* bytes of queued events from which on they are one for each watch */
+    NS_LIST_TEXT_SIZE = 1 << 20, /* longer lists are not kept as text */
 };
 
 struct ns_connection;
@@ -101,6 +102,15 @@ struct ns_listing {
     uint64_t offset; /* of the next name in the list */
     char path[NS_PATH_MAX + 1];
     char last[NS_PATH_MAX + 1]; /* the name before it */
+};
+
+/* The list that was fetched last in parts, by any client. */
+struct ns_list_text {
+    uint64_t generation; /* commit that last changed the list; 0: there is none */
+    bool whole;          /* else it is too long to be kept */
+    char *bytes;         /* NS_LIST_TEXT_SIZE: names, each with its NUL */
+    size_t size;
+    char path[NS_PATH_MAX + 1];
 };
 
 /* A request whose answer may come later. The query is all that the mount knows. */
@@ -215,6 +225,7 @@ struct ns_server {
     dev_t device; /* of the socket file, to remove no other's */
     ino_t inode;
     struct ns_server_counters counters;
+    struct ns_list_text listed;
     char input[NS_INPUT_SIZE];        /* scratch of the connection that is being read */
     char reply[NS_WIRE_PAYLOAD_MAX];  /* scratch of the request that is being run */
     char path_asked[NS_PATH_MAX + 1]; /* its path, absolute */

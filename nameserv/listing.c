@@ -4,6 +4,11 @@
  *
  * The parts of a listing come out of one snapshot, and each goes on where the last one ended, so the
  * whole costs in proportion to the list, whatever others write meanwhile.
+ *
+ * The list that was asked for last is kept as text, for whoever asks for the same one: who listens to a
+ * directory lists it again after each change, all of them at once, and clients may ask for all parts
+ * without waiting for the first. A directory's path and the commit that last changed its list say
+ * whether it is still the same.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -60,41 +65,119 @@ static uint64_t generation(const struct ns_call *call, const struct ns_entry *en
     return (UINT64_C(1) << 63) + (call->in != NULL ? call->in->changes : 0);
 }
 
-/* The name at the byte offset of the list: the one after the last part, or by counting. *skip gets
- * how much of it lies before the offset. */
-static const struct ns_entry *seek(struct ns_listing *listing, const struct ns_entry *entry,
-                                   uint64_t offset, size_t *skip)
-{
-    const struct ns_entry *child;
-    uint64_t at = 0;
+/* ---- from the text ---- */
 
-    *skip = 0;
-    if (offset > 0 && listing->offset == offset)
-        return ns_entry_next(entry, listing->last, strlen(listing->last));
-    for (child = ns_entry_first(entry); child != NULL && at + child->name_size + 1 <= offset;
-         child = ns_entry_next(entry, ns_entry_name(child), child->name_size))
-        at += child->name_size + 1u;
-    *skip = child != NULL ? (size_t)(offset - at) : 0;
-    return child;
+static int add_to_text(const struct ns_entry *child, void *arg)
+{
+    struct ns_list_text *text = arg;
+    size_t size = child->name_size + 1u;
+
+    if (size > NS_LIST_TEXT_SIZE - text->size)
+        return 1;
+    memcpy(text->bytes + text->size, ns_entry_name(child), size);
+    text->size += size;
+    return 0;
+}
+
+/* A list that is too long is not kept, nor one that a transaction has changed and not committed. */
+static bool make_text(struct ns_call *call, const struct ns_entry *entry)
+{
+    struct ns_list_text *text = &call->server->listed;
+
+    if (entry->children_version == 0)
+        return false;
+    if (text->bytes == NULL && (text->bytes = malloc(NS_LIST_TEXT_SIZE)) == NULL)
+        return false;
+    text->generation = entry->children_version;
+    memcpy(text->path, call->path, call->path_size + 1);
+    text->size = 0;
+    text->whole = ns_entry_each(entry, add_to_text, text) == 0;
+    return text->whole;
+}
+
+static bool find_text(struct ns_call *call, const struct ns_entry *entry)
+{
+    const struct ns_list_text *text = &call->server->listed;
+
+    if (text->generation != 0 && text->generation == entry->children_version &&
+        strcmp(text->path, call->path) == 0)
+        return text->whole;
+    return make_text(call, entry);
+}
+
+/* Whole names from the offset, as many as fit. True: they are the last. */
+static bool put_from_text(struct ns_call *call, uint64_t offset)
+{
+    const struct ns_list_text *text = &call->server->listed;
+    size_t room = NS_WIRE_PAYLOAD_MAX - 1 - call->reply_size;
+    size_t size = offset < text->size ? text->size - offset : 0;
+
+    if (size > room) {
+        const char *end = memrchr(text->bytes + offset, '\0', room);
+
+        size = end == NULL ? 0 : (size_t)(end + 1 - (text->bytes + offset));
+    }
+    ns_call_put(call, text->bytes + offset, size);
+    return offset + size >= text->size;
+}
+
+/* ---- from the tree ---- */
+
+struct part {
+    struct ns_call *call;
+    uint64_t at; /* offset of the next name in the list */
+    uint64_t from;
+    const struct ns_entry *last; /* put */
+};
+
+/* What lies before the offset is passed over; 1: there is no room for more. */
+static int put_child(const struct ns_entry *child, void *arg)
+{
+    struct part *part = arg;
+    size_t size = child->name_size + 1u, skip = 0;
+
+    if (part->at + size <= part->from) {
+        part->at += size;
+        return 0;
+    }
+    if (part->at < part->from)
+        skip = (size_t)(part->from - part->at);
+    if (part->call->reply_size + size - skip >= NS_WIRE_PAYLOAD_MAX)
+        return 1;
+    part->at += size;
+    part->last = child;
+    return ns_call_put(part->call, ns_entry_name(child) + skip, size - skip);
+}
+
+/* True: the list ends with this part. */
+static bool put_from_tree(struct ns_call *call, struct ns_listing *listing,
+                          const struct ns_entry *entry, uint64_t offset)
+{
+    struct part part = {.call = call, .from = offset};
+    int more;
+
+    if (offset > 0 && listing->offset == offset) {
+        part.at = offset;
+        more = ns_entry_each_after(entry, listing->last, strlen(listing->last), put_child, &part);
+    } else {
+        more = ns_entry_each(entry, put_child, &part);
+    }
+    listing->offset = part.at;
+    if (part.last != NULL)
+        memcpy(listing->last, ns_entry_name(part.last), part.last->name_size + 1u);
+    return more == 0;
 }
 
 static void put_part(struct ns_call *call, struct ns_listing *listing, const struct ns_entry *entry,
                      uint64_t offset)
 {
-    size_t skip;
-    const struct ns_entry *child = seek(listing, entry, offset, &skip);
+    bool ends;
 
     listing->generation = generation(call, entry);
     ns_call_put_number(call, "", listing->generation);
-    listing->offset = offset;
-    while (child != NULL && call->reply_size + child->name_size + 1 - skip < NS_WIRE_PAYLOAD_MAX) {
-        ns_call_put(call, ns_entry_name(child) + skip, child->name_size + 1 - skip);
-        listing->offset += child->name_size + 1 - skip;
-        memcpy(listing->last, ns_entry_name(child), child->name_size + 1u);
-        skip = 0;
-        child = ns_entry_next(entry, listing->last, child->name_size);
-    }
-    if (child == NULL) {
+    ends = find_text(call, entry) ? put_from_text(call, offset)
+                                  : put_from_tree(call, listing, entry, offset);
+    if (ends) {
         ns_call_put(call, "", 1);
         ns_listing_drop(call->connection);
     }

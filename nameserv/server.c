@@ -484,6 +484,7 @@ void ns_server_free(struct ns_server *server)
     }
     free(server->path);
     free(server->lock_path);
+    free(server->listed.bytes);
     free(server);
 }
 

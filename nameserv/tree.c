@@ -61,25 +61,82 @@ const struct ns_entry *ns_entry_next(const struct ns_entry *entry, const char *n
     return ns_trie_after(entry->children, name, name_size);
 }
 
-static int each(uintptr_t slot, int (*fn)(const struct ns_entry *child, void *arg), void *arg)
+/* The entries below a node are spread over memory: ask for all before going to the first. */
+static inline void prefetch_slots(const struct ns_trie_node *node, unsigned from, unsigned count)
 {
-    const struct ns_trie_node *node;
-    unsigned count;
+    for (unsigned i = from; i < count; i++)
+        __builtin_prefetch((const void *)(node->slots[i] & ~(uintptr_t)NS_SLOT_NODE));
+}
+
+typedef int (*child_fn)(const struct ns_entry *child, void *arg);
+
+static int each(uintptr_t slot, child_fn fn, void *arg);
+
+static int each_from(const struct ns_trie_node *node, unsigned index, child_fn fn, void *arg)
+{
+    unsigned count = ns_node_size(node);
     int answer = 0;
 
-    if (!ns_slot_is_node(slot))
-        return fn(ns_slot_entry(slot), arg);
-    node = ns_slot_node(slot);
-    count = ns_node_size(node);
-    for (unsigned i = 0; i < count && answer == 0; i++)
-        answer = each(node->slots[i], fn, arg);
+    prefetch_slots(node, index, count);
+    for (; index < count && answer == 0; index++)
+        answer = each(node->slots[index], fn, arg);
     return answer;
 }
 
-int ns_entry_each(const struct ns_entry *entry, int (*fn)(const struct ns_entry *child, void *arg),
-                  void *arg)
+static int each(uintptr_t slot, child_fn fn, void *arg)
+{
+    return ns_slot_is_node(slot) ? each_from(ns_slot_node(slot), 0, fn, arg)
+                                 : fn(ns_slot_entry(slot), arg);
+}
+
+int ns_entry_each(const struct ns_entry *entry, child_fn fn, void *arg)
 {
     return entry->children == 0 ? 0 : each(entry->children, fn, arg);
+}
+
+/* A name, the child that shares most with it, and the position where they differ. */
+struct after {
+    const char *name;
+    size_t size;
+    const struct ns_entry *nearest;
+    uint32_t position;
+    child_fn fn;
+    void *arg;
+};
+
+/* Down to that position, and on the way back up all that lies to the right. */
+static int each_after(uintptr_t slot, const struct after *after)
+{
+    const struct ns_trie_node *node;
+    unsigned nibble, index;
+    int answer = 0;
+
+    if (!ns_slot_is_node(slot) || ns_slot_node(slot)->position > after->position) {
+        if (after->position == NS_POSITION_NONE ||
+            ns_entry_nibble(after->nearest, after->position) <
+                ns_key_nibble(after->name, after->size, after->position))
+            return 0;
+        return each(slot, after->fn, after->arg);
+    }
+    node = ns_slot_node(slot);
+    nibble = ns_key_nibble(after->name, after->size, node->position);
+    index = ns_node_index(node, nibble);
+    if (node->position < after->position)
+        answer = each_after(node->slots[index++], after);
+    return answer != 0 ? answer : each_from(node, index, after->fn, after->arg);
+}
+
+int ns_entry_each_after(const struct ns_entry *entry, const char *name, size_t name_size,
+                        child_fn fn, void *arg)
+{
+    struct after after = {.name = name, .size = name_size, .fn = fn, .arg = arg};
+
+    if (entry->children == 0)
+        return 0;
+    after.nearest = ns_trie_nearest(entry->children, name, name_size);
+    after.position =
+        ns_key_difference(name, name_size, ns_entry_name(after.nearest), after.nearest->name_size);
+    return each_after(entry->children, &after);
 }
 
 const struct ns_entry *ns_tree_new(struct ns_pool *pool, struct ns_perms *perms, uint64_t version)

@@ -91,6 +91,10 @@ const struct ns_entry *ns_entry_next(const struct ns_entry *entry, const char *n
 int ns_entry_each(const struct ns_entry *entry, int (*fn)(const struct ns_entry *child, void *arg),
                   void *arg);
 
+/* The same for those whose name is greater than the given one, which need not be a child's. */
+int ns_entry_each_after(const struct ns_entry *entry, const char *name, size_t name_size,
+                        int (*fn)(const struct ns_entry *child, void *arg), void *arg);
+
 /* What ns_tree_diff() and ns_tree_each() report of one name. before is NULL for a creation, after for a removal. */
 typedef int (*ns_diff_fn)(const char *path, size_t path_size, const struct ns_entry *before,
                           const struct ns_entry *after, void *arg);

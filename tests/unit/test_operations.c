@@ -303,6 +303,23 @@ static void a_list_in_parts(void **state)
     close(other_fd);
 }
 
+static void a_list_that_the_transaction_has_changed(void **state)
+{
+    static char list[WIDE * 12];
+    uint32_t tx;
+
+    (void)state;
+    make_wide();
+    tx = raw_begin(fd);
+    EXPECT_OK(fd, NS_WIRE_MKDIR, tx, "/wide/z\0");
+    assert_int_equal(fetch_parts(tx, "/wide", list, sizeof(list), NULL), WIDE * 11 + 2);
+    assert_string_equal(list + (size_t)WIDE * 11, "z");
+    expect_wide(list, (size_t)WIDE * 11);
+    expect_wide(list, fetch_parts(0, "/wide", list, sizeof(list), NULL));
+    EXPECT_OK(fd, NS_WIRE_TRANSACTION_END, tx, "T\0");
+    assert_int_equal(fetch_parts(0, "/wide", list, sizeof(list), NULL), WIDE * 11 + 2);
+}
+
 static void parts_at_the_edges(void **state)
 {
     struct message first, part;
@@ -389,6 +406,7 @@ int main(void)
         OPERATION_TEST(transaction_numbers),
         OPERATION_TEST(sixty_four_transactions_and_not_one_more),
         OPERATION_TEST(a_list_in_parts),
+        OPERATION_TEST(a_list_that_the_transaction_has_changed),
         OPERATION_TEST(parts_at_the_edges),
         OPERATION_TEST(computed_names),
         OPERATION_TEST(reasons_belong_to_their_connection),

@@ -115,10 +115,25 @@ static void expect_steps(const struct names *names, const struct ns_entry *root)
     assert_null(entry);
 }
 
+struct expected {
+    const struct names *names;
+    unsigned next;
+};
+
+static int expect_next(const struct ns_entry *entry, void *arg)
+{
+    struct expected *expected = arg;
+
+    assert_true(expected->next < expected->names->count);
+    expect_name(expected->names, expected->next++, entry);
+    return 0;
+}
+
 /* From a name that may be there or not. */
 static void expect_step_from(const struct names *names, const struct ns_entry *root,
                              const struct name *from)
 {
+    struct expected expected = {.names = names};
     unsigned i = 0;
 
     while (i < names->count && compare_names(&names->list[i], from) < 0)
@@ -128,6 +143,9 @@ static void expect_step_from(const struct names *names, const struct ns_entry *r
     else
         assert_null(ns_entry_child(root, from->bytes, from->size));
     expect_name(names, i, ns_entry_next(root, from->bytes, from->size));
+    expected.next = i;
+    assert_int_equal(ns_entry_each_after(root, from->bytes, from->size, expect_next, &expected), 0);
+    assert_int_equal(expected.next, names->count);
 }
 
 static void steps_are_in_byte_order(void **state)
