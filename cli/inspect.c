@@ -14,22 +14,6 @@
 #include "cli/verbs.h"
 #include "cli/words.h"
 
-/* Read a name that holds JSON; *raw gets the text, malloc'ed. 0, or a negative errno. */
-static int read_json(struct session *session, const char *path, char **raw, struct node *root)
-{
-    const char *text;
-    size_t size;
-    int rc = ns_client_read(session->client, 0, path, &text, &size);
-
-    if (rc != 0)
-        return rc;
-    *raw = must(strndup(text, size));
-    rc = tree_parse_json(*raw, root);
-    if (rc != 0)
-        free(*raw);
-    return rc;
-}
-
 static void print_optional(const char *before, const char *text)
 {
     if (*text != '\0')
@@ -111,7 +95,7 @@ static int each_flow_of(struct session *session, const char *lcore, flow_visitor
         const struct node *flows;
         struct node page;
 
-        rc = read_json(session, path, &raw, &page);
+        rc = tree_read_json(session, path, &raw, &page);
         free(path);
         if (rc != 0)
             return rc;
@@ -227,7 +211,7 @@ static int answer(struct inquiry *inquiry, const char *const values[TERMS])
 {
     char *raw, *key = make_key(values), *path = must_printf("/stats/why/%s", key);
     struct node flows;
-    int rc = read_json(inquiry->session, path, &raw, &flows);
+    int rc = tree_read_json(inquiry->session, path, &raw, &flows);
 
     free(path);
     free(key);
@@ -412,7 +396,7 @@ int do_dependents(struct session *session, const char *path)
 {
     char *raw, *name = must_printf("/stats/dependents%s", path);
     struct node root;
-    int rc = read_json(session, name, &raw, &root);
+    int rc = tree_read_json(session, name, &raw, &root);
 
     free(name);
     if (rc != 0)

@@ -23,6 +23,7 @@ enum {
     ONCE = 8,
     DEPENDENTS = 16,
     LEARNED = 32,
+    SVG = 64,
     CHANGE = APPLIED | TIMEOUT, /* the function gets the noun and the verb as well */
 };
 
@@ -90,7 +91,11 @@ static const struct verb verbs[] = {
     {"name", "perms", do_name_perms, 0, "PATH [PERMISSION]...",
      "who may: n, r, w or b (none, read, write, both) and a number, like n0 r1000"},
     {NULL, "stats", do_stats, 0, "[NAME]", "counters, and what else is computed when read"},
+    {NULL, "graph", do_graph, SVG, "[NAME]",
+     "who depends on what, on a name or in all, in the language of graphviz"},
     {NULL, "top", do_top, INTERVAL | ONCE, "", "a live status"},
+    {NULL, "trace", do_trace, 0, "NAME",
+     "follow the next change of a name through: commit, notice, flows, first packet"},
     {NULL, "watch", do_watch, 0, "[PATH]...", "print changes as they come"},
     {NULL, "wait", do_wait, TIMEOUT, "", "until the daemon is ready"},
     {NULL, "save", do_save, 0, "", "print the running configuration as commands"},
@@ -113,6 +118,7 @@ static const struct flag {
     {"--once", ONCE, NULL, "top: one look"},
     {"--dependents", DEPENDENTS, NULL, "show: who depends on it"},
     {"--learned", LEARNED, NULL, "flow show: flows instead of definitions"},
+    {"--svg", SVG, NULL, "graph: drawn by graphviz's dot"},
     {"--help", 0, NULL, "print this; after a noun: about that"},
     {"--version", 0, NULL, "print the version"},
 };
@@ -149,6 +155,7 @@ static int take_flag(struct line *line, const struct flag *flag, const char *arg
     session->once |= flag->flag == ONCE;
     session->dependents |= flag->flag == DEPENDENTS;
     session->learned |= flag->flag == LEARNED;
+    session->svg |= flag->flag == SVG;
     line->help |= strcmp(flag->name, "--help") == 0;
     line->version |= strcmp(flag->name, "--version") == 0;
     if (flag->flag == TIMEOUT)

@@ -14,7 +14,7 @@ enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 struct session {
     const char *noun;   /* that the command is about; NULL: about none */
     const char *socket; /* --socket, or NULL */
-    bool json, applied, dependents, learned, once;
+    bool json, applied, dependents, learned, once, svg;
     unsigned timeout_ms;  /* --timeout; 0: not given */
     unsigned interval_ms; /* --interval; 0: not given */
     struct ns_client *client;

@@ -230,3 +230,22 @@ const char *node_text(const struct node *node, const char *name)
 
     return child != NULL && child->value != NULL ? child->value : "";
 }
+
+int tree_read_json(struct session *session, const char *path, char **raw, struct node *root)
+{
+    const char *text;
+    char *copy;
+    size_t size;
+    int rc = ns_client_read(session->client, 0, path, &text, &size);
+
+    *root = (struct node){.name = NULL};
+    if (rc != 0)
+        return rc;
+    copy = must(strndup(text, size));
+    rc = tree_parse_json(copy, root);
+    if (rc == 0 && raw != NULL)
+        *raw = copy;
+    else
+        free(copy);
+    return rc;
+}

@@ -43,6 +43,10 @@ int tree_read_below(struct session *session, const char *path, const char *const
 /* Read a JSON text into *root. 0 or -EINVAL, when *root is empty. */
 int tree_parse_json(const char *text, struct node *root);
 
+/* Read a name whose value is JSON. 0, or a negative errno, when *root is empty. *raw, if wanted, gets the text,
+ * malloc'ed. */
+int tree_read_json(struct session *session, const char *path, char **raw, struct node *root);
+
 void tree_free(struct node *root);
 
 /* A new last child, empty. Others may move. */

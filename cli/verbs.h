@@ -29,6 +29,12 @@ int do_learned(struct session *session);
 /* Who depends on a name. The session is open. */
 int do_dependents(struct session *session, const char *path);
 
+/* Who depends on what: all names, or those around one; --svg draws it. */
+int do_graph(struct session *session, const char *const *words, size_t count);
+
+/* The next change of a name, followed through to the packets. */
+int do_trace(struct session *session, const char *const *words, size_t count);
+
 int do_stats(struct session *session, const char *const *words, size_t count);
 int do_top(struct session *session, const char *const *words, size_t count);
 int do_watch(struct session *session, const char *const *words, size_t count);

@@ -162,6 +162,8 @@ static void bridge_unicast(struct worker *worker, const struct port_view *view,
     } else {
         tally(worker->counters.bridged, 1);
         send_bridged(worker, mbuf, record->port);
+        if (unlikely(worker->trace != NULL))
+            trace_flow(worker, flow, record);
     }
 }
 

@@ -291,4 +291,6 @@ void forward_burst(struct worker *worker)
     burst_find(worker, burst);
     burst_use(worker, burst);
     burst_apply(worker, burst);
+    if (unlikely(worker->trace != NULL))
+        trace_burst(worker);
 }

@@ -97,6 +97,7 @@ static void obey(struct worker *worker, const struct order *order)
     case ORDER_SEND: transmit(worker, order->packet, order->port); break;
     case ORDER_QUESTION: question_take(worker, order->question); break;
     case ORDER_CLEAR: flow_table_clear(worker->table); break;
+    case ORDER_TRACE: trace_arm(worker, order->trace); break;
     }
 }
 

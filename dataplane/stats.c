@@ -507,6 +507,12 @@ int stats_new(struct control *control, struct ns_stats *names, struct stats **ou
         error = add_groups(stats);
     if (error == 0)
         error = stats_add_applied(stats);
+    if (error == 0)
+        error = stats_add_apply(stats);
+    if (error == 0)
+        error = stats_add_anchors(stats);
+    if (error == 0)
+        error = stats_add_trace(stats);
     return error == 0 ? stats_add_inquiries(stats) : error;
 }
 
@@ -514,6 +520,7 @@ void stats_free(struct stats *stats)
 {
     stats_end_applied(stats);
     stats_end_inquiries(stats);
+    stats_end_trace(stats);
     free(stats);
 }
 

@@ -21,7 +21,7 @@
 #define MS       UINT64_C(1000000)
 #define PATIENCE (5000 * MS)
 
-static struct applied_goal goal_now(const struct control *control)
+struct applied_goal applied_goal_now(const struct control *control)
 {
     struct applied_goal goal = {.number = ns_store_version(control->store)->number};
 
@@ -30,7 +30,7 @@ static struct applied_goal goal_now(const struct control *control)
     return goal;
 }
 
-static bool lags(const struct control *control, const struct applied_goal *goal, unsigned worker)
+bool applied_lags(const struct control *control, const struct applied_goal *goal, unsigned worker)
 {
     struct ns_subscriber *subscriber = ns_store_subscriber(control->store, worker);
 
@@ -42,7 +42,7 @@ static bool lags(const struct control *control, const struct applied_goal *goal,
 static bool reached(const struct control *control, const struct applied_goal *goal)
 {
     for (unsigned i = 0; i < control->workers.count; i++)
-        if (lags(control, goal, i))
+        if (applied_lags(control, goal, i))
             return false;
     return true;
 }
@@ -56,7 +56,7 @@ static void refuse(const struct stats *stats, struct ns_query *query,
     size_t used = 0;
 
     for (unsigned i = 0; i < stats->control->workers.count; i++)
-        if (lags(stats->control, goal, i))
+        if (applied_lags(stats->control, goal, i))
             used += (size_t)snprintf(laggards + used, sizeof(laggards) - used, "%s%u",
                                      used > 0 ? ", " : "", i);
     ns_query_refuse(query, EAGAIN,
@@ -93,7 +93,7 @@ static void read_applied(struct ns_query *query, const char *below, void *arg)
     }
     *wait = (struct applied_wait){.next = stats->waits,
                                   .query = query,
-                                  .goal = goal_now(stats->control),
+                                  .goal = applied_goal_now(stats->control),
                                   .asked = ns_loop_now(stats->control->loop)};
     if (settle(stats, wait))
         free(wait);
@@ -102,7 +102,7 @@ static void read_applied(struct ns_query *query, const char *below, void *arg)
 }
 
 /* Soon at first, as it is a matter of microseconds; then now and then. */
-static uint64_t patience(uint64_t waited)
+uint64_t applied_patience(uint64_t waited)
 {
     if (waited < 50 * US)
         return 0;
@@ -120,7 +120,7 @@ static uint64_t poll_waits(struct stats *stats)
             *place = wait->next;
             free(wait);
         } else {
-            again = RTE_MIN(again, patience(now - wait->asked));
+            again = RTE_MIN(again, applied_patience(now - wait->asked));
             place = &wait->next;
         }
     }
@@ -137,7 +137,7 @@ static void start_last(struct stats *stats)
     ns_store_counters(stats->control->store, &counters);
     clock_gettime(CLOCK_REALTIME, &now);
     stats->last = (struct last_commit){
-        .goal = goal_now(stats->control),
+        .goal = applied_goal_now(stats->control),
         .open = true,
         .clock = counters.published_clock,
         .noticed = ns_loop_now(stats->control->loop),
@@ -146,7 +146,7 @@ static void start_last(struct stats *stats)
 }
 
 /* 0 where DPDK has not measured the clock: with names only there is nobody to wait for either. */
-static uint64_t since(uint64_t clock)
+uint64_t applied_since(uint64_t clock)
 {
     uint64_t hz = rte_get_tsc_hz();
 
@@ -162,9 +162,9 @@ static uint64_t poll_last(struct stats *stats)
     if (!last->open)
         return UINT64_MAX;
     if (!reached(stats->control, &last->goal))
-        return patience(ns_loop_now(stats->control->loop) - last->noticed);
+        return applied_patience(ns_loop_now(stats->control->loop) - last->noticed);
     last->open = false;
-    last->applied_ns = since(last->clock);
+    last->applied_ns = applied_since(last->clock);
     return UINT64_MAX;
 }
 
@@ -199,9 +199,10 @@ static void list_last(struct ns_query *query, const char *below, void *arg)
 
 uint64_t stats_poll(struct stats *stats)
 {
-    uint64_t last = poll_last(stats), waits = poll_waits(stats);
+    uint64_t last = poll_last(stats), waits = poll_waits(stats), apply = apply_poll(stats);
+    uint64_t trace = trace_poll(stats);
 
-    return RTE_MIN(last, waits);
+    return RTE_MIN(RTE_MIN(last, waits), RTE_MIN(apply, trace));
 }
 
 int stats_add_applied(struct stats *stats)

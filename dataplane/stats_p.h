@@ -5,6 +5,9 @@
  *   stats.c            numbers: of the daemon, the store, lcores, ports, flow definitions
  *   stats_applied.c    /stats/applied and /stats/last
  *   stats_json.c       writing JSON
+ *   stats_anchors.c    who depends on what, anchor by anchor
+ *   stats_apply.c      how long commits took to be applied, and by whom
+ *   stats_trace.c      one commit followed through
  *   stats_inquiry.c    what takes an answer of the workers, or names others: why, flows, dependents
  *
  * Thread safety: the control core only.
@@ -29,6 +32,23 @@ struct applied_wait {
     uint64_t asked; /* on the loop's clock */
 };
 
+/* Times by their size: eight classes to a power of two. */
+enum { APPLY_CLASSES = 8, APPLY_BITS = 40, APPLY_BUCKETS = APPLY_CLASSES * APPLY_BITS };
+
+/* Commits whose way to the workers was measured: one at a time, so in a storm only some. */
+struct apply {
+    struct applied_goal goal;
+    bool open;
+    uint64_t clock;   /* ns_clock() when it was published */
+    uint64_t noticed; /* on the loop's clock */
+    uint64_t arrived; /* mask of workers */
+    uint64_t count, max_ns, buckets[APPLY_BUCKETS];
+    struct {
+        uint64_t count, sum_ns;
+        uint64_t slowest; /* how often it was the last */
+    } workers[WORKERS_MAX];
+};
+
 /* The newest commit. */
 struct last_commit {
     struct applied_goal goal;
@@ -40,6 +60,7 @@ struct last_commit {
 };
 
 struct inquiry;
+struct trace;
 
 struct stats {
     struct control *control;
@@ -48,15 +69,35 @@ struct stats {
     bool ready;
     struct applied_wait *waits;
     struct last_commit last;
+    struct apply apply;
     struct inquiry *inquiries; /* that wait for workers */
+    struct trace *trace;
 };
 
 /* Each registers its names. 0 or as ns_stats_add(). */
 int stats_add_applied(struct stats *stats);
 int stats_add_inquiries(struct stats *stats);
+int stats_add_anchors(struct stats *stats);
+int stats_add_apply(struct stats *stats);
+int stats_add_trace(struct stats *stats);
+
+/* What has to be reached now; has this worker? */
+struct applied_goal applied_goal_now(const struct control *control);
+bool applied_lags(const struct control *control, const struct applied_goal *goal, unsigned worker);
+
+/* Nanoseconds since a reading of ns_clock(); 0 where DPDK has not measured it. */
+uint64_t applied_since(uint64_t clock);
+
+/* How soon to look again at what has been waited for so long (nanoseconds). */
+uint64_t applied_patience(uint64_t waited);
+
+/* Part of stats_poll(). */
+uint64_t apply_poll(struct stats *stats);
+uint64_t trace_poll(struct stats *stats);
 
 /* Refuse what waits. */
 void stats_end_applied(struct stats *stats);
 void stats_end_inquiries(struct stats *stats);
+void stats_end_trace(struct stats *stats);
 
 #endif

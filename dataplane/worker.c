@@ -175,6 +175,8 @@ bool worker_round(struct worker *worker)
     round_begin(worker);
     work = flow_table_poll(worker->table, worker->now);
     links_load(worker);
+    if (unlikely(worker->trace != NULL))
+        trace_round(worker);
     flow_table_burst(worker->table, FLOW_BUDGET);
     work |= orders_round(worker);
     if (worker->workers->count > 1)

@@ -77,6 +77,7 @@ enum request_kind {
 };
 
 struct question;
+struct worker_trace;
 
 /* Travels by value in a ring. */
 struct request {
@@ -103,6 +104,7 @@ enum order_kind {
     ORDER_SEND,     /* mbuf, out of port */
     ORDER_QUESTION, /* fill in the answer and send it back as REQUEST_ANSWER */
     ORDER_CLEAR,    /* forget all flows */
+    ORDER_TRACE,    /* follow a commit, or, with NULL, no more */
 };
 struct order {
     uint8_t kind;
@@ -112,6 +114,7 @@ struct order {
     union {
         struct rte_mbuf *packet;
         struct question *question;
+        struct worker_trace *trace;
     };
 };
 static_assert(sizeof(struct order) == 16, "fits a ring element");

@@ -103,7 +103,8 @@ struct worker {
     struct flow_table *table;
     struct rte_mempool *pool;
     struct hold *hold;
-    uint32_t held_queues; /* of hold.c: 0 = no packet waits for anything */
+    struct worker_trace *trace; /* NULL: no commit is followed */
+    uint32_t held_queues;       /* of hold.c: 0 = no packet waits for anything */
     uint16_t polled_count;
     uint64_t tsc; /* start of the round */
     struct port_view views[LINK_PORTS_MAX] __rte_cache_aligned;
@@ -181,6 +182,17 @@ static inline uint64_t worker_us(const struct worker *worker, uint64_t us)
 
 /* Make what is known of devices anew from worker->links. */
 void view_update(struct worker *worker);
+
+/* ---- trace.c ---- */
+
+/* Follow a commit, or, with NULL, no more. */
+void trace_arm(struct worker *worker, struct worker_trace *trace);
+
+/* Look whether something is to be stamped: in each round, after each burst, and for a bridged packet. Call them
+ * only if worker->trace. */
+void trace_round(struct worker *worker);
+void trace_burst(struct worker *worker);
+void trace_flow(struct worker *worker, const struct flow *flow, const struct adjacency *record);
 
 /* ---- order.c ---- */
 

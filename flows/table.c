@@ -320,6 +320,11 @@ bool flow_origin(const struct flow_table *table, const union flow_key *key,
     return true;
 }
 
+uint64_t flow_bound_version(const struct flow_table *table, const struct flow *flow)
+{
+    return table->private->bindings[flow - table->flows].version;
+}
+
 bool flow_table_next(const struct flow_table *table, uint32_t *cursor, const struct flow **flow)
 {
     for (; *cursor < table->private->slots; ++*cursor)

@@ -236,6 +236,9 @@ struct flow_origin {
 bool flow_origin(const struct flow_table *table, const union flow_key *key,
                  struct flow_origin *origin);
 
+/* Number of the version of the tree that a flow's binding was computed from. */
+uint64_t flow_bound_version(const struct flow_table *table, const struct flow *flow);
+
 /* Go through the live flows, `cursor` starting at 0; false at the end. */
 bool flow_table_next(const struct flow_table *table, uint32_t *cursor, const struct flow **flow);
 

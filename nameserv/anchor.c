@@ -118,6 +118,19 @@ struct ns_anchor *ns_anchor_find(struct ns_store *store, const char *path)
     return ns_anchor_lookup(store, path, size, ns_path_hash(path, size));
 }
 
+bool ns_anchors_part(struct ns_store *store, uint32_t *cursor,
+                     void (*fn)(struct ns_anchor *anchor, void *arg), void *arg)
+{
+    struct ns_anchors *anchors = &store->anchors;
+    struct ns_anchor *anchor;
+
+    if (*cursor >= anchors->bucket_count)
+        return false;
+    for (anchor = anchors->buckets[*cursor]; anchor != NULL; anchor = anchor->next_same_hash)
+        fn(anchor, arg);
+    return ++*cursor < anchors->bucket_count;
+}
+
 /* ---- making and freeing ---- */
 
 static struct ns_anchor *anchor_new(struct ns_store *store, const char *path, size_t path_size,

@@ -153,6 +153,12 @@ struct ns_dependents {
 void ns_anchor_dependents(struct ns_anchor *anchor, struct ns_dependents *out,
                           void (*fn)(struct ns_anchor *derived, void *arg), void *arg);
 
+/* Go through all anchors, a part of the table of names after the other: call fn for each in part *cursor,
+ * which begins with 0, and move it on. False: it was the last. Anchors that come meanwhile may be missed, or
+ * met twice if the table grows. */
+bool ns_anchors_part(struct ns_store *store, uint32_t *cursor,
+                     void (*fn)(struct ns_anchor *anchor, void *arg), void *arg);
+
 /* Call fn for each name that the anchor's record was derived from. */
 void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *source, void *arg),
                        void *arg);

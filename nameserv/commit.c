@@ -7,6 +7,7 @@
 
 #include "nameserv/clock.h"
 #include "nameserv/store_p.h"
+#include "nameserv/trace.h"
 
 /* ---- what the changes are ---- */
 
@@ -278,10 +279,14 @@ static void commit_publish(struct ns_commit *commit)
 
     commit->number = commit->version->number;
     ns_build_seal(commit->build, commit->number);
+    if (store->trace != NULL)
+        ns_trace_publishing(commit, commit->began);
     store->counters.published_clock = ns_clock();
     ns_rcu_publish(store->version, commit->version);
     ns_anchors_publish(commit);
     ns_anchors_notify(commit);
+    if (store->trace != NULL)
+        ns_trace_notified(commit);
     ns_anchors_done(commit);
     commit->tree_batch->replaced = commit->build->replaced;
     ns_reclaim_add(store, commit->tree_batch, commit->object_batch);
@@ -416,6 +421,8 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
     int rc;
 
     assert(!store->committing);
+    if (store->trace != NULL)
+        commit.began = ns_clock();
     if (reason != NULL)
         reason->text[0] = reason->path[0] = '\0';
     txn->reason->text[0] = txn->reason->path[0] = '\0';

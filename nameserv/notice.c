@@ -197,6 +197,7 @@ void ns_anchors_notify(struct ns_commit *commit)
         for (; mask != 0; mask &= mask - 1)
             notice_send(store, anchor, (unsigned)__builtin_ctzll(mask));
     }
+    commit->told = told;
     for (; told != 0; told &= told - 1) {
         struct ns_subscriber *subscriber = &store->subscribers[__builtin_ctzll(told)];
 

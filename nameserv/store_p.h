@@ -110,6 +110,7 @@ struct ns_store {
     unsigned lcores;
     struct ns_subscriber *subscribers;
     struct ns_txn *oldest, *newest; /* open transactions in the order of their base */
+    struct ns_trace *trace;         /* NULL: no commit is followed */
     bool committing;                /* between check and publish: no other commit may start */
     struct ns_reason reason;        /* of the last operation of a transaction; text "": none */
     struct ns_store_counters counters;
@@ -237,6 +238,8 @@ struct ns_commit {
     void (*judge)(const struct ns_reason *reason, void *arg);
     void *judge_arg;
     int error;       /* of the first refusal */
+    uint64_t began;  /* ns_clock(), if some commit is to be followed */
+    uint64_t told;   /* mask of lcores that got notices */
     uint64_t number; /* of the newest version when it is over; hooks may have made newer ones */
 };
 
