@@ -24,7 +24,7 @@ endif
 needs_all    := $(filter deps,$(MAKECMDGOALS))
 needs_run    := $(if $(filter run demo hugepages,$(MAKECMDGOALS)),build run)
 needs_test   := $(if $(filter test unit e2e test-kill test-asan test-tsan,$(MAKECMDGOALS)),build run test)
-needs_check  := $(if $(filter fuzz format check-format lint,$(MAKECMDGOALS)),build check)
+needs_check  := $(if $(filter fuzz format check-format lint model,$(MAKECMDGOALS)),build check)
 needs_bench  := $(if $(filter bench%,$(MAKECMDGOALS)),build run test bench)
 PURPOSES     := $(if $(needs_all),,$(sort $(needs_run) $(needs_test) $(needs_check) $(needs_bench)))
 ifneq ($(needs_all)$(PURPOSES),)
@@ -189,6 +189,9 @@ fuzzers: $(FUZZERS)
 			build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; \
 	done
 
+model: ## explore the lock-free parts in every order of steps and stores, with spin; MODEL=--long for more
+	$(Q)tests/model/run $(MODEL)
+
 TIDY_FLAGS = -I. -D_GNU_SOURCE= -DKEDGE_VERSION=\"$(VERSION)\" -std=gnu11 $(DPDK_CFLAGS) \
              $(filter -march=%,$(DPDK_FLAGS))
 CLANG_FORMAT := $(firstword $(wildcard /usr/bin/clang-format-14) clang-format)
@@ -245,5 +248,5 @@ clean: ## remove build/
 	$(Q)rm -rf build
 
 always:
-.PHONY: all tests benches help clean always deps test unit e2e test-kill test-asan test-tsan threaded fuzz \
-        fuzzers format check-format lint run demo bench bench-push bench-names hugepages install uninstall
+# Every target that is explained, and those that only others use.
+.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*## .*/\1/p' Makefile) always threaded fuzzers

@@ -4,8 +4,9 @@
  *
  * It says that it sleeps, then looks once more; who has something for it first puts that in its place,
  * then looks whether it sleeps (Dekker's pattern: a full fence stands between the store and the load on
- * both sides). So either it sees the work, or it is woken. Packets announce themselves by the interrupts of
- * their ports; where a port has none, it is polled between short naps.
+ * both sides; W and Z are the steps of tests/model/sleep.pml). So either it sees the work, or it is woken.
+ * Packets announce themselves by the interrupts of their ports; where a port has none, it is polled between
+ * short naps.
  */
 #define ALLOW_EXPERIMENTAL_API /* rte_eth_dev_conf_get() */
 #include <errno.h>
@@ -87,10 +88,10 @@ void sleep_free(struct worker *worker)
 void worker_wake(struct worker *worker)
 {
     /* What it shall find was stored before; see above. */
-    NS_FENCE();
-    if (atomic_load_explicit(&worker->subscriber->sleeping, memory_order_relaxed) == 0)
+    NS_FENCE();                                                                         /* W2 */
+    if (atomic_load_explicit(&worker->subscriber->sleeping, memory_order_relaxed) == 0) /* W3 */
         return;
-    if (atomic_exchange(&worker->woken, 1) == 0)
+    if (atomic_exchange(&worker->woken, 1) == 0) /* W4 */
         eventfd_write(worker->wake_fd, 1);
 }
 
@@ -174,10 +175,10 @@ static void nap(struct worker *worker, uint64_t us)
     if (ppoll(fds, worker->interrupt_count > 0 ? 2 : 1, &time, NULL) <= 0)
         return;
     if (fds[0].revents) {
-        eventfd_read(worker->wake_fd, &ignored);
+        eventfd_read(worker->wake_fd, &ignored); /* Z5 */
         /* After the read: a later wake-up writes again. An exchange, so that what an earlier one has put
          * in place is seen. */
-        atomic_exchange(&worker->woken, 0);
+        atomic_exchange(&worker->woken, 0); /* Z6 */
     }
     if (fds[1].revents)
         rte_epoll_wait(worker->interrupt_fd, events, LINK_PORTS_MAX, 0); /* empties them */
@@ -205,14 +206,14 @@ void worker_idle(struct worker *worker)
         worker->idle_since = worker->tsc;
     if (worker->tsc - worker->idle_since < worker_us(worker, options->sleep_after_us))
         return;
-    atomic_store(&worker->subscriber->sleeping, 1);
-    NS_FENCE(); /* see above */
-    if (!something_came(worker)) {
+    atomic_store(&worker->subscriber->sleeping, 1); /* Z2 */
+    NS_FENCE();                                     /* see above; Z3 */
+    if (!something_came(worker)) {                  /* Z4 */
         interrupts_set(worker, rte_eth_dev_rx_intr_enable);
         if (!frames_wait(worker))
             go_to_sleep(worker);
         interrupts_set(worker, rte_eth_dev_rx_intr_disable);
     }
-    atomic_store(&worker->subscriber->sleeping, 0);
+    atomic_store(&worker->subscriber->sleeping, 0); /* Z7 */
     NS_FENCE(); /* who still saw it asleep has published what the next round loads */
 }

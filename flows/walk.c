@@ -69,12 +69,14 @@ static void record_changed(struct flow_table_private *private, struct hold *hold
 }
 
 /* A notice may come for an anchor that this lcore has left. It can't be freed yet: it was not while the
- * notice was pending, and we are inside a read section since. */
+ * notice was pending, and we are inside a read section since. But nothing may be bound to it because of the
+ * notice alone: who comes back must have been let in by the control core, which sets the bit
+ * (BREAK_UNREGISTERED in tests/model/life.pml). */
 static void notice_take(struct flow_table *table)
 {
     struct flow_table_private *private = table->private;
     struct ns_anchor *anchor = ns_notice_take(&private->notices);
-    uint64_t mask = atomic_load_explicit(&anchor->mask, memory_order_relaxed);
+    uint64_t mask = atomic_load_explicit(&anchor->mask, memory_order_relaxed); /* D6 */
     uint32_t index;
     struct hold *hold;
 
@@ -89,7 +91,7 @@ static void notice_take(struct flow_table *table)
     hold = &private->holds[index];
     if (hold->role == BY_ADJACENCY)
         record_changed(private, hold);
-    else if (ns_anchor_version(anchor) > hold->stamp)
+    else if (ns_anchor_version(anchor) > hold->stamp) /* D5 */
         walk_start(table, index, ns_anchor_version(anchor));
     if ((hold->role == BY_ADJACENCY || hold->role == BY_ROUTE) && private->options.changed != NULL)
     private->options.changed(private->options.arg, anchor, hold->flows);
@@ -102,7 +104,7 @@ void notices_round(struct flow_table *table)
 
     if (private->notices == NULL) {
         private->taking =
-            atomic_load_explicit(&private->subscriber->notified, memory_order_acquire);
+            atomic_load_explicit(&private->subscriber->notified, memory_order_acquire); /* D0 */
         private->notices = ns_subscriber_take(private->subscriber);
     }
     for (uint32_t i = 0; i < private->options.slice && private->notices != NULL; i++)

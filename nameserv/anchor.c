@@ -12,7 +12,9 @@
 
 #include "nameserv/store_p.h"
 
-/* dying: not findable by lcores; after a grace period nobody can come to depend on it any more.
+/* S1 to S5, A1: steps of tests/model/life.pml.
+ *
+ * dying: not findable by lcores; after a grace period nobody can come to depend on it any more.
  * dead: then seen unused; after another grace period nobody is reading it any more. */
 enum { ANCHOR_LIVE, ANCHOR_DYING, ANCHOR_DEAD };
 
@@ -396,7 +398,7 @@ int ns_anchor_get(struct ns_store *store, const char *path, const struct ns_anch
     int rc;
 
     if (found != NULL && (ops == NULL || found->ops == ops)) {
-        revive(found);
+        revive(found); /* A1 */
         *anchor = found;
         return 0;
     }
@@ -460,13 +462,13 @@ static bool is_used(const struct ns_anchor *anchor)
 static void consider(struct ns_store *store, struct ns_anchor *anchor)
 {
     if (anchor->state == ANCHOR_LIVE) {
-        if (is_used(anchor))
+        if (is_used(anchor)) /* S1 */
             return;
         if (anchor->ops != NULL && anchor->ops->unlink != NULL)
-            anchor->ops->unlink(anchor);
+            anchor->ops->unlink(anchor); /* S2 */
         anchor->state = ANCHOR_DYING;
         store->anchors.dying++;
-        anchor->ticket = ns_reclaim_ticket(&store->reclaim);
+        anchor->ticket = ns_reclaim_ticket(&store->reclaim); /* S3 */
         return;
     }
     if (!ns_reclaim_over(&store->reclaim, anchor->ticket))
@@ -474,7 +476,7 @@ static void consider(struct ns_store *store, struct ns_anchor *anchor)
     /* Whoever found it before it was unlinked has registered by now, or never will: that was inside
      * a read section that is over. But who registered may have left again just now, with a notice
      * that it has taken and is still reading from: hence the second grace period. */
-    if (is_used(anchor)) {
+    if (is_used(anchor)) { /* S4, S5 */
         revive(anchor);
     } else if (anchor->state == ANCHOR_DYING) {
         anchor->state = ANCHOR_DEAD;

@@ -32,6 +32,9 @@
  *       control: publish record, version | fence | exchange pending with 1; link it if it was 0
  *       So either the lcore's read sees the change, or a new notice is linked.
  *
+ * Both, and the life of an anchor, are explored in all orders of steps and stores by tests/model/ (`make
+ * model`); P1, R1, D1, S1 and the like name a step of those models beside the atomic that it stands for.
+ *
  * LIFE. Anchors are made and forgotten by the control core. One that nobody depends on is unlinked,
  * so that no lcore finds it any more; after a grace period its mask is looked at again: if somebody
  * registered meanwhile it is linked again, else it is freed.
@@ -212,7 +215,7 @@ static inline struct ns_notice *ns_subscriber_take(struct ns_subscriber *subscri
 {
     if (atomic_load_explicit(&subscriber->head, memory_order_relaxed) == NULL)
         return NULL;
-    return atomic_exchange_explicit(&subscriber->head, NULL, memory_order_acquire);
+    return atomic_exchange_explicit(&subscriber->head, NULL, memory_order_acquire); /* D1 */
 }
 
 /* Take the first notice off a taken list: *list moves on, pending is cleared, and only after that may
@@ -223,9 +226,9 @@ static inline struct ns_anchor *ns_notice_take(struct ns_notice **list)
     struct ns_notice *notice = *list;
     struct ns_anchor *anchor = notice->anchor;
 
-    *list = notice->next;
-    atomic_store_explicit(&notice->pending, 0, memory_order_seq_cst);
-    NS_FENCE(); /* O2 */
+    *list = notice->next;                                             /* D2 */
+    atomic_store_explicit(&notice->pending, 0, memory_order_seq_cst); /* D3 */
+    NS_FENCE();                                                       /* O2, D4 */
     return anchor;
 }
 
@@ -233,15 +236,16 @@ static inline struct ns_anchor *ns_notice_take(struct ns_notice **list)
  * the version that the binding was computed from: if it is newer, compute again (O1). */
 static inline void ns_anchor_register(struct ns_anchor *anchor, unsigned lcore)
 {
-    atomic_fetch_or_explicit(&anchor->mask, UINT64_C(1) << lcore, memory_order_seq_cst);
-    NS_FENCE(); /* O1 */
+    atomic_fetch_or_explicit(&anchor->mask, UINT64_C(1) << lcore, memory_order_seq_cst); /* R2 */
+    NS_FENCE(); /* O1, R3 */
 }
 
 /* This lcore has no dependents on the anchor any more. A notice may still be pending; it will be taken
  * as any other. Afterwards the anchor may only be used until the next quiescent state. */
 static inline void ns_anchor_unregister(struct ns_anchor *anchor, unsigned lcore)
 {
-    atomic_fetch_and_explicit(&anchor->mask, ~(UINT64_C(1) << lcore), memory_order_release);
+    atomic_fetch_and_explicit(&anchor->mask, ~(UINT64_C(1) << lcore),
+                              memory_order_release); /* B4 */
 }
 
 static inline uint64_t ns_anchor_version(const struct ns_anchor *anchor)

@@ -282,7 +282,7 @@ static void commit_publish(struct ns_commit *commit)
     if (store->trace != NULL)
         ns_trace_publishing(commit, commit->began);
     store->counters.published_clock = ns_clock();
-    ns_rcu_publish(store->version, commit->version);
+    ns_rcu_publish(store->version, commit->version); /* P1 */
     ns_anchors_publish(commit);
     ns_anchors_notify(commit);
     if (store->trace != NULL)

@@ -3,7 +3,8 @@
  * What a commit does with anchors: the records of everything that is derived from a changed name are
  * compiled anew, published, and those lcores are told that depend on them, and no others.
  *
- * The orders O1 and O2 are explained in nameserv/anchor.h; the control core's half is here.
+ * The orders O1 and O2 are explained in nameserv/anchor.h; the control core's half is here. P2 to P6 are the
+ * steps of tests/model/notice.pml.
  */
 #include <assert.h>
 #include <errno.h>
@@ -145,10 +146,10 @@ void ns_anchors_publish(struct ns_commit *commit)
         if (compiled)
             ns_rcu_publish(anchor->record, anchor->new_record);
         anchor->new_record = NULL;
-        atomic_store_explicit(&anchor->version, number, memory_order_release);
+        atomic_store_explicit(&anchor->version, number, memory_order_release); /* P2 */
     }
     /* O1, O2: what is published above must be visible before masks and pending marks are read. */
-    NS_FENCE();
+    NS_FENCE(); /* P3 */
 }
 
 /* Link the anchor's notice for this lcore, unless one is pending. */
@@ -158,12 +159,12 @@ static void notice_send(struct ns_store *store, struct ns_anchor *anchor, unsign
     struct ns_notice *notice = ns_anchor_notice(anchor, lcore);
     struct ns_notice *head;
 
-    if (atomic_exchange_explicit(&notice->pending, 1, memory_order_seq_cst) != 0) { /* O2 */
+    if (atomic_exchange_explicit(&notice->pending, 1, memory_order_seq_cst) != 0) { /* O2, P5 */
         store->counters.notices_coalesced++;
         atomic_fetch_add_explicit(&subscriber->coalesced, 1, memory_order_relaxed);
         return;
     }
-    head = atomic_load_explicit(&subscriber->head, memory_order_relaxed);
+    head = atomic_load_explicit(&subscriber->head, memory_order_relaxed); /* P6 */
     do
         notice->next = head;
     while (!atomic_compare_exchange_weak_explicit(&subscriber->head, &head, notice,
@@ -192,7 +193,8 @@ void ns_anchors_notify(struct ns_commit *commit)
 
         if (!(anchor->work & WORK_CHANGED))
             continue;
-        mask = atomic_load_explicit(&anchor->mask, memory_order_relaxed); /* after the fence: O1 */
+        mask =
+            atomic_load_explicit(&anchor->mask, memory_order_relaxed); /* after the fence: O1, P4 */
         told |= mask;
         for (; mask != 0; mask &= mask - 1)
             notice_send(store, anchor, (unsigned)__builtin_ctzll(mask));
@@ -221,7 +223,7 @@ void ns_anchors_done(struct ns_commit *commit)
 void ns_anchor_register_for(struct ns_anchor *anchor, unsigned lcore)
 {
     assert(lcore < anchor->store->lcores);
-    atomic_fetch_or_explicit(&anchor->mask, UINT64_C(1) << lcore, memory_order_seq_cst);
+    atomic_fetch_or_explicit(&anchor->mask, UINT64_C(1) << lcore, memory_order_seq_cst); /* A2 */
     notice_send(anchor->store, anchor, lcore);
     wake_if_asleep(&anchor->store->subscribers[lcore]);
 }
