@@ -249,4 +249,4 @@ clean: ## remove build/
 
 always:
 # Every target that is explained, and those that only others use.
-.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*## .*/\1/p' Makefile) always threaded fuzzers
+.PHONY: $(shell sed -n 's/^\([a-z][a-z0-9-]*\):.*## .*/\1/p' Makefile) always threaded fuzzers
