@@ -5,14 +5,17 @@
  * The socket comes before DPDK: a second daemon must not disturb the first one's files. Nobody is
  * served before the configuration is committed, because the loop does not run yet.
  *
- * At the end everything has a time limit: a device whose driver hangs must not keep the process, so
- * a thread takes away files and process if the orderly end takes too long.
+ * The end has a time limit. What must be done for others (workers stopped, devices closed, files removed)
+ * comes first; if that takes too long, a device's driver or a worker hangs, and a thread removes the files
+ * and ends the process, which is a failure (exit 1). What follows only frees memory of our own: if time is
+ * over then, the kernel does it as well, and the end is as good as any other.
  */
 #include "dataplane/daemon.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -52,6 +55,8 @@ struct daemon {
     struct logs logs;
     struct ns_io signals; /* a signalfd */
     struct ns_timer ready;
+    int status;          /* what to exit with */
+    _Atomic bool closed; /* nothing is left to be done but to free memory */
 };
 
 static int failed(const char *what, int error)
@@ -322,10 +327,13 @@ static int start(struct daemon *daemon)
 /* The socket is gone already. */
 __attribute__((noreturn)) static void leave(const struct daemon *daemon)
 {
-    ns_log(NS_LOG_ERROR, "a device or a worker does not end in time; leaving without it");
+    bool closed = atomic_load(&daemon->closed);
+
+    if (!closed)
+        ns_log(NS_LOG_ERROR, "a device or a worker does not end in time; leaving without it");
     if (daemon->has_eal)
         eal_remove_files(&daemon->eal);
-    _exit(1);
+    _exit(closed ? daemon->status : 1);
 }
 
 static void *leave_in_time(void *daemon)
@@ -388,6 +396,7 @@ static void stop(struct daemon *daemon)
     limit_end(daemon);
     if (daemon->has_eal)
         stop_data_plane(daemon);
+    atomic_store(&daemon->closed, true);
     if (daemon->store != NULL)
         stop_store(daemon);
     if (daemon->has_eal)
@@ -406,8 +415,9 @@ int daemon_run(const struct options *options)
 
     if (error == 0)
         ns_loop_run(daemon.loop);
+    daemon.status = error < 0 ? 1 : 0;
     stop(&daemon);
-    return error < 0 ? 1 : 0;
+    return daemon.status;
 }
 
 /* ---- --check ---- */

@@ -294,30 +294,83 @@ static void free_rings(const char *device)
         rte_ring_free(ring_of(device, i));
 }
 
-static void close_device(struct devices *devices, uint16_t id)
+/* A device that is being closed. */
+struct closing {
+    uint16_t id;
+    bool is_ring;
+    struct rte_device *device;
+    char name[RTE_DEV_NAME_MAX_LEN];
+    pthread_t thread;
+    bool threaded;
+};
+
+static void begin_closing(struct devices *devices, struct closing *closing, uint16_t id)
 {
     struct rte_eth_dev_info info = {.device = NULL};
-    char name[RTE_DEV_NAME_MAX_LEN] = "";
-    bool is_ring;
-    int error;
 
+    *closing = (struct closing){.id = id};
     if (rte_eth_dev_info_get(id, &info) == 0 && info.device != NULL)
-        snprintf(name, sizeof(name), "%s", rte_dev_name(info.device));
-    is_ring = strncmp(name, "net_ring", 8) == 0;
+        snprintf(closing->name, sizeof(closing->name), "%s", rte_dev_name(info.device));
+    closing->device = info.device;
+    closing->is_ring = strncmp(closing->name, "net_ring", 8) == 0;
     rte_eth_dev_callback_unregister(id, RTE_ETH_EVENT_INTR_LSC, link_event, devices);
     rte_eth_dev_callback_unregister(id, RTE_ETH_EVENT_INTR_RMV, link_event, devices);
-    rte_eth_dev_stop(id);
-    if (is_ring)
-        empty_rings(name);
-    rte_eth_dev_close(id);
-    error = info.device != NULL ? rte_dev_remove(info.device) : 0;
+}
+
+/* What may be slow, and may run for several devices at the same time: ethdev's functions for different
+ * ports are independent of each other. */
+static void *shut(void *arg)
+{
+    struct closing *closing = arg;
+
+    rte_eth_dev_stop(closing->id);
+    if (closing->is_ring)
+        empty_rings(closing->name);
+    rte_eth_dev_close(closing->id);
+    return NULL;
+}
+
+static void end_closing(struct devices *devices, struct closing *closing)
+{
+    uint16_t id = closing->id;
+    int error = closing->device != NULL ? rte_dev_remove(closing->device) : 0;
+
     if (error < 0)
         ns_log(NS_LOG_WARNING, "device %u: DPDK does not let it go: %s", id, rte_strerror(-error));
     xdp_sockets_close(&devices->sockets[id]);
     rte_mempool_free(devices->own_pools[id]);
     devices->own_pools[id] = NULL;
-    if (is_ring)
-        free_rings(name);
+    if (closing->is_ring)
+        free_rings(closing->name);
+}
+
+static void close_device(struct devices *devices, uint16_t id)
+{
+    struct closing closing;
+
+    begin_closing(devices, &closing, id);
+    shut(&closing);
+    end_closing(devices, &closing);
+}
+
+static void close_devices(struct devices *devices, const struct device_job *jobs)
+{
+    struct closing closing[RTE_MAX_ETHPORTS];
+    unsigned count = 0;
+
+    for (; jobs != NULL; jobs = jobs->next) {
+        struct closing *one = &closing[count++];
+
+        begin_closing(devices, one, jobs->id);
+        one->threaded = jobs->next != NULL && pthread_create(&one->thread, NULL, shut, one) == 0;
+        if (!one->threaded)
+            shut(one);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (closing[i].threaded)
+            pthread_join(closing[i].thread, NULL);
+        end_closing(devices, &closing[i]);
+    }
 }
 
 static int start_device(struct devices *devices, struct device_job *job)
@@ -358,6 +411,10 @@ static int open_device(struct devices *devices, struct device_job *job)
 
 static void work(struct devices *devices, struct device_job *job)
 {
+    if (job->kind == DEVICE_CLOSE) {
+        close_devices(devices, job);
+        return;
+    }
     job->error = 0;
     job->reason[0] = '\0';
     switch (job->kind) {
@@ -366,7 +423,7 @@ static void work(struct devices *devices, struct device_job *job)
         job->error = open_device(devices, job);
         eal_quiet(false);
         break;
-    case DEVICE_CLOSE: close_device(devices, job->id); break;
+    case DEVICE_CLOSE: break;
     case DEVICE_MTU: job->error = set_mtu(job, devices->pool); break;
     case DEVICE_LINK: ask_link(job); break;
     }
@@ -391,13 +448,40 @@ static struct device_job *take(struct job_queue *queue)
     return job;
 }
 
+/* The next job; and with one that closes a device, those after it that do as well, linked. */
+static struct device_job *take_work(struct job_queue *queue)
+{
+    struct device_job *job = take(queue), *last = job;
+
+    if (job == NULL)
+        return NULL;
+    job->next = NULL;
+    while (job->kind == DEVICE_CLOSE && queue->first != NULL &&
+           queue->first->kind == DEVICE_CLOSE) {
+        last->next = take(queue);
+        last = last->next;
+        last->next = NULL;
+    }
+    return job;
+}
+
+static void put_all(struct job_queue *queue, struct device_job *jobs)
+{
+    while (jobs != NULL) {
+        struct device_job *next = jobs->next;
+
+        put(queue, jobs);
+        jobs = next;
+    }
+}
+
 static void *run(void *arg)
 {
     struct devices *devices = arg;
 
     pthread_mutex_lock(&devices->lock);
     for (;;) {
-        struct device_job *job = take(&devices->submitted);
+        struct device_job *job = take_work(&devices->submitted);
 
         if (job == NULL && devices->stop)
             break;
@@ -408,7 +492,7 @@ static void *run(void *arg)
         pthread_mutex_unlock(&devices->lock);
         work(devices, job);
         pthread_mutex_lock(&devices->lock);
-        put(&devices->finished, job);
+        put_all(&devices->finished, job);
         devices->wake(devices->arg);
     }
     pthread_mutex_unlock(&devices->lock);
@@ -466,10 +550,10 @@ bool devices_stop(struct devices *devices, unsigned timeout_ms)
     return true;
 }
 
-void devices_submit(struct devices *devices, struct device_job *job)
+void devices_submit(struct devices *devices, struct device_job *jobs)
 {
     pthread_mutex_lock(&devices->lock);
-    put(&devices->submitted, job);
+    put_all(&devices->submitted, jobs);
     pthread_cond_signal(&devices->work);
     pthread_mutex_unlock(&devices->lock);
 }

@@ -3,7 +3,9 @@
  * Devices: the slow work of opening, starting, asking and closing them, on a thread of its own.
  *
  * The control core hands in jobs and goes on; done() is called on the control core, by
- * devices_poll(), when one is finished. Jobs are done one after the other in their order.
+ * devices_poll(), when one is finished. Jobs are done one after the other in their order, but devices
+ * that are closed one after the other are stopped at the same time: the kernel waits for a grace period
+ * of its own for each packet socket, and can let many share one.
  *
  * Thread safety: the functions belong to the control core. A job belongs to the device thread from
  * devices_submit() until its done().
@@ -68,7 +70,8 @@ int devices_start(struct rte_mempool *pool, void (*wake)(void *arg), void *arg,
  * end within the time, because a device hangs; then the process can only be left. */
 bool devices_stop(struct devices *devices, unsigned timeout_ms);
 
-void devices_submit(struct devices *devices, struct device_job *job);
+/* Hand in jobs, linked by `next`, all at once. */
+void devices_submit(struct devices *devices, struct device_job *jobs);
 
 /* Call done() of finished jobs. Returns how many. */
 unsigned devices_poll(struct devices *devices);

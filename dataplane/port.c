@@ -25,16 +25,23 @@ static void change_done(struct device_job *job);
 
 /* ---- steps ---- */
 
-static void submit(struct port *port, enum device_job_kind kind,
-                   void (*done)(struct device_job *job))
+static struct device_job *prepare(struct port *port, enum device_job_kind kind,
+                                  void (*done)(struct device_job *job))
 {
     port->job.kind = kind;
     port->job.id = port->id;
     port->job.mtu = port->mtu;
     port->job.done = done;
     port->job.arg = port;
+    port->job.next = NULL;
     port->busy = true;
-    devices_submit(port->ports->devices, &port->job);
+    return &port->job;
+}
+
+static void submit(struct port *port, enum device_job_kind kind,
+                   void (*done)(struct device_job *job))
+{
+    devices_submit(port->ports->devices, prepare(port, kind, done));
 }
 
 /* The value of an argument of the device, as in "net_af_packet0,iface=veth0". */
@@ -517,16 +524,21 @@ int ports_new(struct ns_store *store, struct ns_loop *loop, int links_slot, stru
 /* Close what can be closed; true when nothing is left open. */
 static bool close_some(struct ports *ports)
 {
+    struct device_job *jobs = NULL;
     bool all = true;
 
     devices_poll(ports->devices);
     for (struct port *port = ports->first; port != NULL; port = port->next) {
         if ((port->state == PORT_OPEN || port->state == PORT_DRAINING) && !port->busy) {
+            struct device_job *job = prepare(port, DEVICE_CLOSE, close_done);
+
             port->state = PORT_CLOSING;
-            submit(port, DEVICE_CLOSE, close_done);
+            job->next = jobs;
+            jobs = job;
         }
         all = all && (port->state == PORT_CLOSED || port->state == PORT_FAILED);
     }
+    devices_submit(ports->devices, jobs);
     return all;
 }
 

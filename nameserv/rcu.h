@@ -92,7 +92,7 @@ static inline void ns_rcu_online(void)
 }
 
 /* Wait until every reader that was online has passed a quiescent state. Blocks: the reclaimer's
- * thread and tests only, never the control core or an lcore. */
+ * thread, tests, and the control core at its end (offline) only, never an lcore. */
 static inline void ns_rcu_wait(void)
 {
     urcu_qsbr_synchronize_rcu();

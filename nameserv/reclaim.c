@@ -41,6 +41,17 @@ static void wait_for_request(struct ns_reclaim *reclaim, uint32_t requested)
     atomic_store_explicit(&reclaim->asleep, 0, memory_order_seq_cst);
 }
 
+/* The grace period of this ticket is over. ns_reclaim_wait() may have been further. */
+static void complete(struct ns_reclaim *reclaim, uint64_t ticket)
+{
+    uint64_t completed = atomic_load_explicit(&reclaim->completed, memory_order_relaxed);
+
+    while (completed < ticket &&
+           !atomic_compare_exchange_weak_explicit(&reclaim->completed, &completed, ticket,
+                                                  memory_order_release, memory_order_relaxed))
+        ;
+}
+
 /* `requested` is read before `stop` and `asked`: who changes these changes it afterwards, so a sleep on the old
  * value ends at once. */
 static void *reclaim_main(void *arg)
@@ -53,12 +64,12 @@ static void *reclaim_main(void *arg)
 
         if (atomic_load_explicit(&reclaim->stop, memory_order_acquire))
             return NULL;
-        if (asked == atomic_load_explicit(&reclaim->completed, memory_order_relaxed)) {
+        if (asked <= atomic_load_explicit(&reclaim->completed, memory_order_relaxed)) {
             wait_for_request(reclaim, requested);
             continue;
         }
         ns_rcu_wait();
-        atomic_store_explicit(&reclaim->completed, asked, memory_order_release);
+        complete(reclaim, asked);
     }
 }
 
@@ -108,6 +119,17 @@ void ns_reclaim_ask(struct ns_reclaim *reclaim)
     reclaim->asked_at = coarse_now();
     atomic_store_explicit(&reclaim->asked, reclaim->ticket++, memory_order_release);
     request(reclaim);
+}
+
+void ns_reclaim_wait(struct ns_reclaim *reclaim)
+{
+    uint64_t ticket = reclaim->ticket++;
+
+    reclaim->unasked_bytes = 0;
+    ns_rcu_offline();
+    ns_rcu_wait();
+    ns_rcu_online();
+    complete(reclaim, ticket);
 }
 
 bool ns_reclaim_over(const struct ns_reclaim *reclaim, uint64_t ticket)

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,20 +187,13 @@ bool ns_store_housekeep(struct ns_store *store)
     return more;
 }
 
-/* The control core is itself a reader: it is offline while it waits for others. */
+/* Without the reclaimer's thread: on a machine whose CPUs are taken, each turn of another thread costs the
+ * slices of all that are in front of it. */
 void ns_store_drain(struct ns_store *store)
 {
-    struct ns_reclaim *reclaim = &store->reclaim;
-
     for (int rounds = 0; rounds < 8; rounds++) {
-        uint64_t ticket = ns_reclaim_ticket(reclaim);
-
         ns_anchors_sweep(store, store->anchors.count);
-        ns_reclaim_ask(reclaim);
-        ns_rcu_offline();
-        while (!ns_reclaim_over(reclaim, ticket))
-            sched_yield();
-        ns_rcu_online();
+        ns_reclaim_wait(&store->reclaim);
         while (ns_reclaim_run(store, BLOCKS_PER_ROUND))
             ;
     }

@@ -57,9 +57,8 @@ struct ns_reclaim {
     pthread_t thread;
     _Atomic uint32_t requested; /* futex; low half of the newest ticket asked for */
     _Atomic uint64_t asked;     /* newest ticket asked for; written by the control core */
-    _Atomic uint64_t
-        completed;           /* newest ticket whose grace period is over; written by the thread */
-    _Atomic uint32_t asleep; /* the thread waits on `requested` */
+    _Atomic uint64_t completed; /* newest ticket whose grace period is over */
+    _Atomic uint32_t asleep;    /* the thread waits on `requested` */
     _Atomic bool stop;
 };
 
@@ -72,6 +71,9 @@ void ns_reclaim_ask(struct ns_reclaim *reclaim);
 
 /* Is it worth it to ask now? */
 bool ns_reclaim_due(const struct ns_reclaim *reclaim);
+
+/* Take a ticket and wait here until it is over: at the end, when the control core has nothing else to do. */
+void ns_reclaim_wait(struct ns_reclaim *reclaim);
 bool ns_reclaim_over(const struct ns_reclaim *reclaim, uint64_t ticket);
 
 /* Hand over what a commit has replaced. Takes `tree` and `objects`, allocated before the commit was
