@@ -60,10 +60,11 @@ struct neighbours_options {
     uint32_t retransmit_ms; /* between probes; 1,000, doubled for each further broadcast request */
     uint32_t delay_ms;      /* DELAY to PROBE; 5,000 */
     uint32_t requests;      /* broadcast requests until FAILED; 3 */
-    uint32_t probes;        /* unicast probes until FAILED; 3 */
-    uint32_t failed_ms;     /* a FAILED entry is forgotten after; 3,000 */
-    uint32_t stale_ms;      /* an unused STALE entry is forgotten after; 60,000, as in Linux */
-    uint32_t neighbours;    /* limit of learned and incomplete ones; 65,536 */
+    uint32_t probes;        /* unicast probes until it is asked for by broadcast; 3 */
+    uint32_t failed_ms;  /* a FAILED entry is forgotten after, so that the next packet asks again;
+                               1,000, the least time between requests of RFC 1122 section 2.3.2.1 */
+    uint32_t stale_ms;   /* an unused STALE entry is forgotten after; 60,000, as in Linux */
+    uint32_t neighbours; /* limit of learned and incomplete ones; 65,536 */
 };
 
 struct neighbours_io {
@@ -97,7 +98,8 @@ int neighbours_want(struct neighbours *neighbours, uint16_t iface_id, rte_be32_t
  * interface gets an address or its link comes up. */
 void neighbours_announce(struct neighbours *neighbours, uint16_t iface_id);
 
-/* State and age for people. false: not known. */
+/* State and age (since it last spoke; if it never did, since it was first asked for) for people. false: not
+ * known. */
 bool neighbours_state(const struct neighbours *neighbours, uint16_t iface_id, rte_be32_t address,
                       enum neighbour_state *state, uint64_t *age_ms);
 

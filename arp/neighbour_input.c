@@ -194,6 +194,7 @@ static int follow(struct input *input, struct neighbour *neighbour)
     if (neighbour == NULL)
         return ACCEPTED; /* somebody made it static, or removed it, in answer to the commit */
     neighbour->mac = input->packet.sender_mac;
+    neighbour->heard = ns_loop_now(neighbours->loop);
     neighbours->counters.learned += !moved;
     neighbours->counters.moved += moved;
     neighbour_enter(neighbour, asked && is_answer(input) ? NEIGHBOUR_REACHABLE : NEIGHBOUR_STALE);
@@ -229,6 +230,7 @@ static int learn(struct input *input)
         return asks_or_answers_us(input) ? learn_new(input) : NOTHING_NEW;
     if (!has_mac(neighbour) || !rte_is_same_ether_addr(&neighbour->mac, &input->packet.sender_mac))
         return follow(input, neighbour);
+    neighbour->heard = ns_loop_now(input->neighbours->loop);
     if (is_answer(input))
         neighbour_enter(neighbour, NEIGHBOUR_REACHABLE);
     return ACCEPTED;

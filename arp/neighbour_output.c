@@ -28,7 +28,7 @@ static rte_be32_t source_for(const struct link_iface *iface, rte_be32_t address)
     return own != NULL ? own->address : iface->addresses[0].address;
 }
 
-void neighbour_solicit(struct neighbour *neighbour)
+void neighbour_solicit(struct neighbour *neighbour, const struct rte_ether_addr *to)
 {
     struct neighbours *neighbours = neighbour->owner;
     const struct link_iface *iface =
@@ -37,7 +37,7 @@ void neighbour_solicit(struct neighbour *neighbour)
 
     if (iface == NULL || iface->address_count == 0)
         return;
-    packet.destination = neighbour->state == NEIGHBOUR_PROBE ? neighbour->mac : everybody;
+    packet.destination = to != NULL ? *to : everybody;
     packet.source = packet.sender_mac = iface->mac;
     packet.sender = source_for(iface, neighbour->address);
     send(neighbours, iface, &packet);

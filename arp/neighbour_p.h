@@ -43,6 +43,8 @@ struct neighbour {
     struct neighbours *owner;
     struct ns_timer timer;
     uint64_t since; /* when the state was entered; ns of the loop's clock */
+    uint64_t
+        heard; /* when it last spoke; before it ever did: when it was first asked for; likewise */
     rte_be32_t address;
     uint16_t iface;
     uint8_t state;             /* enum neighbour_state, never PERMANENT */
@@ -142,8 +144,8 @@ void neighbour_stale_tick(struct ns_timer *timer);
 
 /* ---- neighbour_output.c ---- */
 
-/* Ask for the neighbour's MAC address: to everybody, or (PROBE) to the address that is known. */
-void neighbour_solicit(struct neighbour *neighbour);
+/* Ask for the neighbour's MAC address: the address that is known, or everybody (NULL). */
+void neighbour_solicit(struct neighbour *neighbour, const struct rte_ether_addr *to);
 
 /* Answer a request for an own address of the interface. */
 void neighbours_answer(struct neighbours *neighbours, const struct link_iface *iface,

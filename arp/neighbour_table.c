@@ -134,7 +134,7 @@ struct neighbour *neighbour_add(struct neighbours *neighbours, uint16_t iface_id
     neighbour->iface = iface_id;
     neighbour->address = address;
     neighbour->state = NEIGHBOUR_INCOMPLETE;
-    neighbour->since = ns_loop_now(neighbours->loop);
+    neighbour->since = neighbour->heard = ns_loop_now(neighbours->loop);
     key_table_add(&neighbours->table, &neighbour->node);
     TAILQ_INSERT_TAIL(&neighbours->all, neighbour, all);
     return neighbour;
@@ -219,7 +219,7 @@ bool neighbours_state(const struct neighbours *neighbours, uint16_t iface_id, rt
 
     if (neighbour != NULL) {
         *state = neighbour->state;
-        *age_ms = (ns_loop_now(neighbours->loop) - neighbour->since) / NEIGHBOUR_MS;
+        *age_ms = (ns_loop_now(neighbours->loop) - neighbour->heard) / NEIGHBOUR_MS;
         return true;
     }
     *state = NEIGHBOUR_PERMANENT;
@@ -330,7 +330,7 @@ static void set_options(struct neighbours_options *to, const struct neighbours_o
     to->delay_ms = or_default(from->delay_ms, 5000);
     to->requests = or_default(from->requests, 3);
     to->probes = or_default(from->probes, 3);
-    to->failed_ms = or_default(from->failed_ms, 3000);
+    to->failed_ms = or_default(from->failed_ms, 1000);
     to->stale_ms = or_default(from->stale_ms, 60000);
     to->neighbours = or_default(from->neighbours, 65536);
 }

@@ -6,6 +6,10 @@
  *          |                                        |                               |
  *          +--no answer--> FAILED --time--> (none)  +--unused: (none)               +--no answer--> FAILED
  *
+ * A neighbour in PROBE that does not answer at the MAC address that is known is asked for by broadcast before
+ * it has failed: it may have another one by now, and nobody has announced it (RFC 7048 section 3). Until it
+ * has failed, packets go where they went before.
+ *
  * Packets make it enter states as well, see neighbour_input.c. A STALE neighbour has no timer of its
  * own: there may be many, and what is asked of them is the same each second. A tick asks a part of
  * them whether a packet was sent since.
@@ -56,19 +60,31 @@ static void enter_stale(struct neighbour *neighbour)
     start_stale_tick(neighbours);
 }
 
-static void request(struct neighbour *neighbour)
+/* The neighbour's next request, of which `before` were sent by broadcast already. */
+static void request_again(struct neighbour *neighbour, unsigned before)
 {
-    unsigned doublings = neighbour->sent < BACKOFF_MAX ? neighbour->sent : BACKOFF_MAX;
+    unsigned doublings = RTE_MIN(before, (unsigned)BACKOFF_MAX);
 
     neighbour->sent++;
-    neighbour_solicit(neighbour);
+    neighbour_solicit(neighbour, NULL);
     start(neighbour, (uint64_t)neighbour->owner->options.retransmit_ms << doublings);
+}
+
+static void request(struct neighbour *neighbour)
+{
+    request_again(neighbour, neighbour->sent);
 }
 
 static void probe(struct neighbour *neighbour)
 {
+    uint32_t probes = neighbour->owner->options.probes;
+
+    if (neighbour->sent >= probes) {
+        request_again(neighbour, neighbour->sent - probes);
+        return;
+    }
     neighbour->sent++;
-    neighbour_solicit(neighbour);
+    neighbour_solicit(neighbour, &neighbour->mac);
     start(neighbour, neighbour->owner->options.retransmit_ms);
 }
 
@@ -109,7 +125,9 @@ static void delay_over(struct neighbour *neighbour)
 
 static void probe_over(struct neighbour *neighbour)
 {
-    if (neighbour->sent < RTE_MIN(neighbour->owner->options.probes, (uint32_t)SENT_MAX))
+    const struct neighbours_options *options = &neighbour->owner->options;
+
+    if (neighbour->sent < RTE_MIN(options->probes + options->requests, (uint32_t)SENT_MAX))
         probe(neighbour);
     else
         neighbour_fail(neighbour);

@@ -363,7 +363,7 @@ static void requests_are_repeated_with_back_off_until_it_has_failed(void **state
     assert_int_equal(want("i0", HOST), -EHOSTUNREACH);
 
     /* It is forgotten, so that the next packet starts again. */
-    fake_loop_advance(loop, 2999 * FAKE_MS);
+    fake_loop_advance(loop, 999 * FAKE_MS);
     assert_string_equal(lab_value(lab, NEIGH_HOST), "failed");
     fake_loop_advance(loop, FAKE_MS);
     assert_string_equal(lab_value(lab, NEIGH_HOST), "(none)");
@@ -473,11 +473,33 @@ static void a_probe_without_answer_fails(void **state)
     assert_int_equal(sent_count, 3);
     assert_string_equal(state_of("i0", HOST), "PROBE");
     assert_string_equal(lab_value(lab, NEIGH_HOST), MAC_A " learned"); /* goes on forwarding */
+    fake_loop_advance(loop, 7 * FAKE_SECOND); /* broadcast requests after 3, 4 and 6 seconds */
+    assert_int_equal(sent_count, 6);
+    assert_sent(2, RTE_ARP_OP_REQUEST, MAC_A, OWN, ZERO, HOST);
+    assert_sent(3, RTE_ARP_OP_REQUEST, EVERYBODY, OWN, ZERO, HOST);
+    assert_sent(5, RTE_ARP_OP_REQUEST, EVERYBODY, OWN, ZERO, HOST);
+    assert_string_equal(state_of("i0", HOST), "PROBE");
     fake_loop_advance(loop, 1 * FAKE_SECOND);
     assert_string_equal(state_of("i0", HOST), "FAILED");
     assert_string_equal(lab_value(lab, NEIGH_HOST), "failed");
-    fake_loop_advance(loop, 3 * FAKE_SECOND);
+    fake_loop_advance(loop, 1 * FAKE_SECOND);
     assert_string_equal(lab_value(lab, NEIGH_HOST), "(none)");
+    assert_int_equal(want("i0", HOST), 0); /* asked again */
+    assert_string_equal(state_of("i0", HOST), "INCOMPLETE");
+}
+
+/* It has moved to another MAC address and told nobody: only a broadcast reaches it. */
+static void an_unannounced_move_is_found_before_it_fails(void **state)
+{
+    (void)state;
+    make_stale();
+    assert_int_equal(want("i0", HOST), 0);
+    fake_loop_advance(loop, 8 * FAKE_SECOND);
+    assert_sent(3, RTE_ARP_OP_REQUEST, EVERYBODY, OWN, ZERO, HOST);
+    assert_int_equal(reply(0, MAC_B, HOST), 0);
+    assert_string_equal(state_of("i0", HOST), "REACHABLE");
+    assert_string_equal(lab_value(lab, NEIGH_HOST), MAC_B " learned");
+    assert_int_equal(counters().failed, 0);
 }
 
 static void an_answer_while_delayed_needs_no_probe(void **state)
@@ -584,7 +606,7 @@ static void an_announcement_in_any_state_is_followed(void **state)
     static const struct {
         const char *state;
         int seconds; /* after it was found STALE and used */
-    } ages[] = {{"DELAY", 1}, {"PROBE", 6}, {"FAILED", 9}};
+    } ages[] = {{"DELAY", 1}, {"PROBE", 6}, {"FAILED", 15}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(ages) / sizeof(ages[0]); i++) {
@@ -608,6 +630,24 @@ static void one_that_is_being_resolved_may_announce_itself(void **state)
     assert_string_equal(lab_value(lab, NEIGH_HOST), MAC_A " learned");
     fake_loop_advance(loop, 10 * FAKE_SECOND);
     assert_int_equal(sent_count, 1); /* no more requests */
+}
+
+/* The age is that of its last word, whatever state has been entered since. */
+static void the_age_is_since_it_was_heard(void **state)
+{
+    enum neighbour_state now;
+    uint64_t age;
+
+    (void)state;
+    make_reachable();
+    fake_loop_advance(loop, 60 * FAKE_SECOND);
+    assert_true(neighbours_state(neighbours, iface_id("i0"), ipv4(HOST), &now, &age));
+    assert_int_equal(now, NEIGHBOUR_STALE);
+    assert_int_equal(age, 60000);
+    assert_int_equal(announce(&forms[0], 0, MAC_A), 0); /* no other state, but a word */
+    fake_loop_advance(loop, 2 * FAKE_SECOND);
+    assert_true(neighbours_state(neighbours, iface_id("i0"), ipv4(HOST), &now, &age));
+    assert_int_equal(age, 2000);
 }
 
 static void the_same_again_changes_nothing(void **state)
@@ -1142,6 +1182,8 @@ int main(void)
         TEST(a_stale_one_in_use_is_probed),
         TEST(what_was_sent_before_it_became_stale_is_no_use),
         TEST(a_probe_without_answer_fails),
+        TEST(an_unannounced_move_is_found_before_it_fails),
+        TEST(the_age_is_since_it_was_heard),
         TEST(an_answer_while_delayed_needs_no_probe),
         TEST(an_unused_stale_one_is_forgotten),
         TEST(many_stale_ones_are_all_looked_at),
