@@ -36,6 +36,10 @@ static int op_refused(struct session *session, const struct command_op *op, int 
     if ((op->kind == COMMAND_PRESENT && rc == -ENOENT) ||
         (op->kind == COMMAND_ABSENT && rc == -EEXIST))
         return refused("%s", op->value);
+    if (op->kind == COMMAND_WRITE && rc == -E2BIG && strlen(op->path) < NS_CLIENT_PAYLOAD_MAX)
+        return refused(
+            "%s: a value of %zu bytes is too long; at most %zu fit into a request beside this path",
+            op->path, strlen(op->value), NS_CLIENT_PAYLOAD_MAX - strlen(op->path) - 1);
     return session_refused(session, op->path, rc);
 }
 

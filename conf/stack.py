@@ -88,13 +88,16 @@ class Stack:
     def __init__(self, log):
         self.log = log
         self.daemon = None
+        self.made_folder = False
 
     def __enter__(self):
         if os.geteuid() != 0:
             raise Failure("only root can make the lab's network namespaces: try with sudo")
         for signal_number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(signal_number, lambda *_: sys.exit(1))
-        os.makedirs(os.path.dirname(SOCKET), exist_ok=True)
+        folder = os.path.dirname(SOCKET)
+        self.made_folder = not os.path.isdir(folder)
+        os.makedirs(folder, exist_ok=True)
         self.pages_before = pages("nr")
         memory = memory_options()
         lab("up")
@@ -140,6 +143,9 @@ class Stack:
                 print("kedged did not end within 5 s and was killed")
         subprocess.run([f"{ROOT}/conf/lab", "down"], check=False)
         give_back(self.pages_before)
+        if self.made_folder:
+            with contextlib.suppress(OSError):  # somebody else's socket is in it by now
+                os.rmdir(os.path.dirname(SOCKET))
 
 
 # ---- hugepages that we reserved go back ----

@@ -260,6 +260,9 @@ static int flush(struct ns_client *client)
     return error;
 }
 
+_Static_assert((int)NS_CLIENT_PAYLOAD_MAX == (int)NS_WIRE_PAYLOAD_MAX,
+               "client.h knows the wire's limit");
+
 /* Queue a request whose payload comes in pieces. */
 static int send_pieces(struct ns_client *client, uint32_t type, uint32_t tx,
                        const struct iovec *pieces, int count)

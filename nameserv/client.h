@@ -13,6 +13,9 @@
 
 struct ns_client;
 
+/* Bytes of one request, and of one reply: of a write, the path, a NUL and the value. */
+enum { NS_CLIENT_PAYLOAD_MAX = 4096 };
+
 /* Connect. path NULL: $KEDGE_SOCKET, else /run/kedge/kedged.sock. 0 or a negative errno. */
 int ns_client_open(const char *path, struct ns_client **client);
 void ns_client_close(struct ns_client *client);
@@ -20,7 +23,8 @@ void ns_client_close(struct ns_client *client);
 /* The socket, to poll for events. */
 int ns_client_fd(const struct ns_client *client);
 
-/* Each answers 0 or a negative errno as the server named it; -EPIPE if the connection is lost. tx is a
+/* Each answers 0 or a negative errno as the server named it; -EPIPE if the connection is lost; -E2BIG, and
+ * nothing is sent, if the request would be larger than NS_CLIENT_PAYLOAD_MAX. tx is a
  * transaction's id, or 0. Data is NUL-terminated besides, belongs to the client, and is valid until
  * the next call. */
 int ns_client_read(struct ns_client *client, uint32_t tx, const char *path, const char **value,

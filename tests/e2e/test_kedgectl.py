@@ -495,3 +495,19 @@ def test_manual_page_names_all_commands():
     for noun in ("port", "bridge", "iface", "fdb", "neigh", "route", "flow", "name"):
         for verb in re.findall(rf"^  {noun} ([a-z]+)", run(noun, "--help").stdout, re.MULTILINE):
             assert f"Cm {noun} {verb}" in manual, (noun, verb)
+
+
+def test_value_that_is_too_long_is_named(kedged):
+    daemon = kedged()
+    room = 4096 - len("/big") - 1
+    refusal = daemon.ctl(["name", "add", "/big", "x" * (room + 1)], check=False)
+    assert refusal.returncode == 1
+    assert f"a value of {room + 1} bytes is too long; at most {room} " in refusal.stderr
+    daemon.ctl(["name", "add", "/big", "x" * room])
+    assert daemon.names.read("/big") == "x" * room
+
+
+def test_scripts_say_what_is_missing():
+    """In one sentence, and nothing after it."""
+    lab = execute([ROOT / "conf/lab", "announce"], check=False, env={**os.environ, "KEDGE_LAB": f"none{os.getpid()}"})
+    assert (lab.returncode, lab.stderr.count("\n")) == (1, 1) and "is the lab up?" in lab.stderr
