@@ -51,18 +51,17 @@ static void arena_free(struct ns_arena *arena)
     }
 }
 
-static int add_change(const char *path, size_t path_size, const struct ns_entry *before,
-                      const struct ns_entry *after, void *arg)
+/* path must last as long as the commit. */
+static int add_change_at(struct ns_commit *commit, const char *path, size_t path_size,
+                         const struct ns_entry *before, const struct ns_entry *after)
 {
-    struct ns_commit *commit = arg;
-    char *copy = arena_copy(&commit->paths, path, path_size);
     int rc = ns_grow((void **)&commit->changes, commit->change_count, &commit->change_capacity,
                      sizeof(commit->changes[0]));
 
-    if (copy == NULL || rc != 0)
-        return -ENOMEM;
+    if (rc != 0)
+        return rc;
     commit->changes[commit->change_count++] =
-        (struct ns_change){.path = copy,
+        (struct ns_change){.path = path,
                            .path_size = path_size,
                            .before = before,
                            .after = after,
@@ -70,12 +69,35 @@ static int add_change(const char *path, size_t path_size, const struct ns_entry 
     return 0;
 }
 
+static int add_change(const char *path, size_t path_size, const struct ns_entry *before,
+                      const struct ns_entry *after, void *arg)
+{
+    struct ns_commit *commit = arg;
+    const char *copy = arena_copy(&commit->paths, path, path_size);
+
+    return copy == NULL ? -ENOMEM : add_change_at(commit, copy, path_size, before, after);
+}
+
+/* Most commits are about one mount. */
+static bool is_one_group(struct ns_commit *commit)
+{
+    for (size_t i = 1; i < commit->change_count; i++)
+        if (commit->changes[i].mount != commit->changes[0].mount)
+            return false;
+    if (commit->change_count > 0)
+        commit->parts[commit->changes[0].mount->index].count = commit->change_count;
+    return true;
+}
+
 /* Group the changes by mount; within a mount they stay in the order of their paths. */
 static int group_changes(struct ns_commit *commit)
 {
     size_t next[NS_MOUNTS_MAX], first = 0;
-    struct ns_change *grouped = malloc((commit->change_count + 1) * sizeof(*grouped));
+    struct ns_change *grouped;
 
+    if (is_one_group(commit))
+        return 0;
+    grouped = malloc(commit->change_count * sizeof(*grouped));
     if (grouped == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < commit->change_count; i++)
@@ -115,7 +137,8 @@ static int add_changes_on_way(struct ns_commit *commit, const char *path, size_t
         const char *slash;
 
         if (after->version == 0)
-            rc = add_change(path, end, before, after, commit);
+            rc = end == size ? add_change_at(commit, path, end, before, after)
+                             : add_change(path, end, before, after, commit);
         if (rc != 0 || end == size)
             return rc;
         slash = memchr(path + at, '/', size - at);
@@ -238,25 +261,19 @@ static int judge(struct ns_commit *commit)
 
 /* ---- life of a commit ---- */
 
-static struct ns_batch *batch_new(void)
-{
-    return calloc(1, sizeof(struct ns_batch));
-}
-
 /* Everything that publishing will need is allocated here. */
 static int commit_begin(struct ns_commit *commit)
 {
     commit->version = malloc(sizeof(*commit->version));
-    commit->tree_batch = batch_new();
-    commit->object_batch = batch_new();
-    if (commit->version == NULL || commit->tree_batch == NULL || commit->object_batch == NULL)
+    commit->tree_batch = calloc(1, sizeof(*commit->tree_batch));
+    if (commit->version == NULL || commit->tree_batch == NULL)
         return -ENOMEM;
     *commit->version = *commit->before;
     commit->version->root = commit->build->root;
     commit->version->number = commit->before->number + 1;
     if (commit->version->number <= commit->store->number_floor)
         commit->version->number = commit->store->number_floor + 1;
-    return ns_commit_retire(commit, (void *)(uintptr_t)commit->before, free);
+    return 0;
 }
 
 static void commit_abandon(struct ns_commit *commit)
@@ -289,6 +306,7 @@ static void commit_publish(struct ns_commit *commit)
         ns_trace_notified(commit);
     ns_anchors_done(commit);
     commit->tree_batch->replaced = commit->build->replaced;
+    commit->tree_batch->version = (struct ns_version *)(uintptr_t)commit->before;
     ns_reclaim_add(store, commit->tree_batch, commit->object_batch);
     store->counters.commits++;
     run_hook(commit, offsetof(struct ns_mount_ops, publish), false);

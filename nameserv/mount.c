@@ -14,8 +14,9 @@ static bool lies_below(const struct ns_mount *mount, const char *path, size_t si
 {
     if (mount->path_size == 1)
         return true;
-    return size >= mount->path_size && memcmp(path, mount->path, mount->path_size) == 0 &&
-           (size == mount->path_size || path[mount->path_size] == '/');
+    return size >= mount->path_size &&
+           (size == mount->path_size || path[mount->path_size] == '/') &&
+           memcmp(path, mount->path, mount->path_size) == 0;
 }
 
 struct ns_mount *ns_mount_find(struct ns_store *store, const char *path, size_t path_size)
@@ -86,13 +87,15 @@ bool ns_mount_forgets(const struct ns_mount *mount, const char *path, size_t pat
 
 /* ---- paths ---- */
 
-/* Letters, digits and "-_@/" are legal everywhere; a bit for each byte. */
-static const uint64_t legal_everywhere[4] = {0x03ffa00000000000, 0x07fffffe87ffffff};
+/* Legal everywhere. */
+static const bool legal[256] = {
+    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true,
+    ['_'] = true,         ['@'] = true,         ['/'] = true,
+};
 
 static bool is_legal(unsigned char byte, const char *more)
 {
-    return (legal_everywhere[byte / 64] >> byte % 64 & 1) != 0 ||
-           (byte != 0 && strchr(more, byte) != NULL);
+    return legal[byte] || (byte != 0 && strchr(more, byte) != NULL);
 }
 
 static int bad_shape(const char *path, size_t size, struct ns_reason *reason)
@@ -224,8 +227,15 @@ int ns_commit_touch(struct ns_commit *commit, const char *path)
 
 int ns_commit_retire(struct ns_commit *commit, void *object, void (*free_fn)(void *object))
 {
-    struct ns_retired_list *list = &commit->object_batch->retired;
-    int rc = ns_grow((void **)&list->items, list->count, &list->capacity, sizeof(list->items[0]));
+    struct ns_retired_list *list;
+    int rc;
+
+    if (commit->object_batch == NULL)
+        commit->object_batch = calloc(1, sizeof(*commit->object_batch));
+    if (commit->object_batch == NULL)
+        return -ENOMEM;
+    list = &commit->object_batch->retired;
+    rc = ns_grow((void **)&list->items, list->count, &list->capacity, sizeof(list->items[0]));
 
     if (rc == 0)
         list->items[list->count++] = (struct ns_retired){object, free_fn};

@@ -137,29 +137,31 @@ bool ns_reclaim_over(const struct ns_reclaim *reclaim, uint64_t ticket)
     return atomic_load_explicit(&reclaim->completed, memory_order_acquire) >= ticket;
 }
 
-static void queue_add(struct ns_batch_queue *queue, struct ns_batch *batch)
+static size_t batch_bytes(const struct ns_batch *batch)
 {
+    return sizeof(*batch) + (batch->version != NULL ? sizeof(*batch->version) : 0) +
+           batch->replaced.bytes + batch->replaced.count * sizeof(uintptr_t) +
+           batch->retired.count * (sizeof(struct ns_retired) + NS_CACHE_LINE);
+}
+
+static void add(struct ns_store *store, struct ns_batch_queue *queue, struct ns_batch *batch)
+{
+    size_t bytes = batch_bytes(batch);
+
+    batch->number = store->version->number;
+    batch->ticket = ns_reclaim_ticket(&store->reclaim);
+    store->reclaim.waiting_bytes += bytes;
+    store->reclaim.unasked_bytes += bytes;
     batch->next = NULL;
     *queue->last = batch;
     queue->last = &batch->next;
 }
 
-static size_t batch_bytes(const struct ns_batch *batch)
-{
-    return sizeof(*batch) + batch->replaced.bytes + batch->replaced.count * sizeof(uintptr_t) +
-           batch->retired.count * (sizeof(struct ns_retired) + NS_CACHE_LINE);
-}
-
 void ns_reclaim_add(struct ns_store *store, struct ns_batch *tree, struct ns_batch *objects)
 {
-    struct ns_reclaim *reclaim = &store->reclaim;
-
-    tree->number = objects->number = store->version->number;
-    tree->ticket = objects->ticket = ns_reclaim_ticket(reclaim);
-    reclaim->waiting_bytes += batch_bytes(tree) + batch_bytes(objects);
-    reclaim->unasked_bytes += batch_bytes(tree) + batch_bytes(objects);
-    queue_add(&reclaim->trees, tree);
-    queue_add(&reclaim->objects, objects);
+    add(store, &store->reclaim.trees, tree);
+    if (objects != NULL)
+        add(store, &store->reclaim.objects, objects);
 }
 
 /* Free at most `budget` blocks, and count it down. True when nothing is left and the batch is gone. */
@@ -183,6 +185,7 @@ static bool batch_free_some(struct ns_store *store, struct ns_batch *batch, size
                                 : *budget; /* a removed tree counts more blocks than it stood for */
     if (done) {
         free(batch->retired.items);
+        free(batch->version);
         free(batch);
     } else {
         *waiting += batch_bytes(batch);

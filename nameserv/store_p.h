@@ -41,6 +41,7 @@ struct ns_batch {
     uint64_t number; /* of the commit */
     uint64_t ticket; /* grace period that it waits for; 0: not asked for yet */
     struct ns_replaced replaced;
+    struct ns_version *version; /* NULL in a batch of objects */
     struct ns_retired_list retired;
 };
 
@@ -76,8 +77,8 @@ bool ns_reclaim_due(const struct ns_reclaim *reclaim);
 void ns_reclaim_wait(struct ns_reclaim *reclaim);
 bool ns_reclaim_over(const struct ns_reclaim *reclaim, uint64_t ticket);
 
-/* Hand over what a commit has replaced. Takes `tree` and `objects`, allocated before the commit was
- * published so that nothing can fail afterwards. */
+/* Hand over what a commit has replaced. Takes `tree` and `objects` (NULL: none), allocated before the
+ * commit was published so that nothing can fail afterwards. */
 void ns_reclaim_add(struct ns_store *store, struct ns_batch *tree, struct ns_batch *objects);
 
 /* Free what can be freed, at most about `budget` blocks. Returns true if more could be freed at once. */

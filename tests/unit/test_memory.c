@@ -318,7 +318,7 @@ static void each_allocation_of_a_transaction_fails(void **state)
             most = n > most ? n : most;
         }
     }
-    assert_true(most > 20);
+    assert_true(most > 15);
     ns_watch_remove(store, &on_t);
     ns_watch_remove(store, &deep);
     ns_anchor_unpin(anchor);
