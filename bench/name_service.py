@@ -226,6 +226,8 @@ def run(report, rounds, quick, only):
     for name, figure in FIGURES.items():
         if not only or name in only:
             figure(bench)
+    if only:
+        report.keep_others()
     report.write()
     if bench.series:
         report.picture("Creating, overwriting and removing a node among others", "nodes", "microseconds, median",

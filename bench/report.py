@@ -69,6 +69,19 @@ class Report:
         os.makedirs(RESULTS, exist_ok=True)
         return os.path.join(RESULTS, f"{self.name}.{ending}")
 
+    def keep_others(self):
+        """Some figures were measured again: the other results of the last run stay."""
+        def what(result):
+            return {key: text for key, text in result.items()
+                    if key not in ("value", "range", "beside", "goal", "met")}
+        try:
+            with open(self.path("json"), encoding="ascii") as file:
+                before = json.load(file)["results"]
+        except OSError:
+            return
+        new = [what(result) for result in self.data["results"]]
+        self.data["results"] = [result for result in before if what(result) not in new] + self.data["results"]
+
     def write(self):
         with open(self.path("json"), "w", encoding="ascii") as file:
             json.dump(self.data, file, indent=1)
