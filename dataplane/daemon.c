@@ -29,15 +29,14 @@
 #include "dataplane/logs.h"
 #include "dataplane/netlink.h"
 #include "dataplane/notify.h"
+#include "dataplane/restart.h"
 #include "dataplane/stats.h"
-#include "nameserv/clock.h"
-#include "nameserv/journal.h"
 #include "nameserv/server.h"
 #include "nameserv/xenstore.h"
 
 #define MS UINT64_C(1000000)
 
-enum { JOURNAL_MS = 10000, END_MS = 850, CLOSE_MS = 600, DEVICES_MS = 100, READY_POLL_MS = 2 };
+enum { END_MS = 850, CLOSE_MS = 600, DEVICES_MS = 100, READY_POLL_MS = 2 };
 
 struct daemon {
     const struct options *options;
@@ -46,7 +45,7 @@ struct daemon {
     struct ns_stats *names; /* /stats */
     struct ns_xenstore xenstore;
     struct ns_server *server;
-    struct ns_journal *journal; /* NULL: none */
+    struct restart restart;
     struct eal eal;
     bool has_eal;
     struct control control;
@@ -111,29 +110,33 @@ static int start_names(struct daemon *daemon)
     daemon->loop = ns_loop_new();
     if (daemon->loop == NULL)
         return failed("the event loop can't be made", -errno);
-    daemon->control.loop = daemon->loop;
+    daemon->control.loop = daemon->restart.loop = daemon->loop;
     error = take_signals(daemon);
     if (error == 0)
         error = ns_store_new(&store, &daemon->store);
-    daemon->control.store = daemon->store;
+    daemon->control.store = daemon->restart.store = daemon->store;
     if (error == 0)
         error = ns_stats_new(daemon->store, &daemon->names);
     if (error == 0)
         error = ns_xenstore_add(daemon->store, &daemon->xenstore);
+    daemon->restart.stats = daemon->names;
     return error < 0 ? failed("the store can't be made", error) : 0;
 }
 
 static int start_server(struct daemon *daemon)
 {
-    const struct ns_server_options options = {
+    struct ns_server_options options = {
         .path = daemon->options->socket,
         .mode = daemon->options->socket_mode,
         .group = daemon->options->socket_group,
         .stats = daemon->names,
     };
     struct ns_reason reason = {.text = ""};
-    int error = ns_server_new(daemon->store, daemon->loop, &options, &reason, &daemon->server);
+    int error;
 
+    restart_set_server(&daemon->restart, &options);
+    error = ns_server_new(daemon->store, daemon->loop, &options, &reason, &daemon->server);
+    daemon->restart.server = daemon->server;
     if (error < 0)
         ns_log(NS_LOG_ERROR, "%s", reason.text[0] != '\0' ? reason.text : strerror(-error));
     return error;
@@ -211,45 +214,6 @@ static int start_stats(struct daemon *daemon)
     return error < 0 ? failed("/stats can't be made", error) : 0;
 }
 
-static int refused(int error, const struct ns_reason *reason)
-{
-    ns_log(NS_LOG_ERROR, "%s%s%s", reason->path, reason->path[0] != '\0' ? ": " : "",
-           reason->text[0] != '\0' ? reason->text : strerror(-error));
-    return error;
-}
-
-/* What users wrote before comes back as one transaction, when all mounts are there to judge it. */
-static int load_journal(struct daemon *daemon, struct ns_reason *reason)
-{
-    uint64_t start = ns_clock_monotonic();
-    size_t names;
-    int error = ns_journal_load(daemon->journal, &names, reason);
-
-    if (error == 0)
-        ns_log(NS_LOG_NOTICE, "%s: %zu names are loaded in %u ms", daemon->options->journal, names,
-               (unsigned)((ns_clock_monotonic() - start) / MS));
-    return error;
-}
-
-static int start_journal(struct daemon *daemon)
-{
-    const struct ns_journal_options options = {.path = daemon->options->journal,
-                                               .sync = daemon->options->journal_sync,
-                                               .stats = daemon->names};
-    struct ns_reason reason = {.text = ""};
-    int error;
-
-    if (options.path == NULL)
-        return 0;
-    error = ns_journal_new(daemon->store, daemon->loop, &options, &reason, &daemon->journal);
-    if (error == 0)
-        error = load_journal(daemon, &reason);
-    if (error != 0)
-        return refused(error, &reason);
-    error = ns_journal_start(daemon->journal);
-    return error != 0 ? failed("the journal can't be started", error) : 0;
-}
-
 static void log_mistake(const char *file, unsigned line, const char *text)
 {
     if (line > 0)
@@ -299,8 +263,11 @@ static int start_access_log(struct daemon *daemon)
 
 static int start(struct daemon *daemon)
 {
-    int error = start_names(daemon);
+    int error = restart_take_state(&daemon->restart);
+    bool had_state = restart_has_state(&daemon->restart);
 
+    if (error == 0)
+        error = start_names(daemon);
     if (error == 0)
         error = logs_start_own(&daemon->logs, daemon->options);
     if (error == 0)
@@ -310,11 +277,15 @@ static int start(struct daemon *daemon)
     if (error == 0)
         error = start_stats(daemon);
     if (error == 0)
-        error = start_journal(daemon);
+        error = restart_fill_store(&daemon->restart);
     if (error == 0)
         error = start_access_log(daemon);
     if (error == 0)
+        error = restart_start_journal(&daemon->restart);
+    if (error == 0 && !had_state)
         error = read_config(daemon);
+    if (error == 0)
+        error = restart_start_clients(&daemon->restart);
     if (error < 0)
         return error;
     control_start(&daemon->control);
@@ -388,11 +359,11 @@ static void stop_store(struct daemon *daemon)
 static void stop(struct daemon *daemon)
 {
     notify("STOPPING=1");
+    restart_end_updates(&daemon->restart);
     if (daemon->server != NULL)
         ns_server_free(daemon->server);
     daemon->server = NULL;
-    ns_journal_free(daemon->journal,
-                    JOURNAL_MS); /* nobody changes anything that is kept any more */
+    restart_end_journal(&daemon->restart); /* nobody changes what is kept any more */
     limit_end(daemon);
     if (daemon->has_eal)
         stop_data_plane(daemon);
@@ -410,7 +381,7 @@ static void stop(struct daemon *daemon)
 
 int daemon_run(const struct options *options)
 {
-    struct daemon daemon = {.options = options, .signals.fd = -1};
+    struct daemon daemon = {.options = options, .restart.options = options, .signals.fd = -1};
     int error = start(&daemon);
 
     if (error == 0)
@@ -451,18 +422,37 @@ static int check_in(struct daemon *daemon)
     return error;
 }
 
-int daemon_check(const struct options *options)
+/* A store without anything around it, for fn. */
+static int run_apart(const struct options *options, int (*fn)(struct daemon *daemon))
 {
-    struct daemon daemon = {.options = options, .signals.fd = -1};
+    struct daemon daemon = {.options = options, .restart.options = options, .signals.fd = -1};
     int error = start_names(&daemon);
 
     if (error == 0)
-        error = check_in(&daemon);
+        error = fn(&daemon);
+    restart_end_updates(&daemon.restart);
     if (daemon.store != NULL)
         stop_store(&daemon);
     if (daemon.signals.fd >= 0)
         close(daemon.signals.fd);
     if (daemon.loop != NULL)
         ns_loop_free(daemon.loop);
-    return error < 0 ? 1 : 0;
+    return error;
+}
+
+int daemon_check(const struct options *options)
+{
+    return run_apart(options, check_in) < 0 ? 1 : 0;
+}
+
+static int fill_only(struct daemon *daemon)
+{
+    int error = restart_take_state(&daemon->restart);
+
+    return error == 0 ? restart_fill_store(&daemon->restart) : error;
+}
+
+int daemon_try(const struct options *options)
+{
+    return run_apart(options, fill_only) == 0 ? NS_LIVE_UPDATE_FITS : 1;
 }

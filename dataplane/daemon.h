@@ -12,6 +12,9 @@
 /* Run until SIGTERM or SIGINT. The exit code. */
 int daemon_run(const struct options *options);
 
+/* Only look whether this daemon could take over the state of a live update. The exit code. */
+int daemon_try(const struct options *options);
+
 /* Only judge the configuration file. The exit code. */
 int daemon_check(const struct options *options);
 

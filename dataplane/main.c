@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "dataplane/daemon.h"
+#include "nameserv/live_update.h"
 
 int main(int argc, char **argv)
 {
@@ -17,5 +18,7 @@ int main(int argc, char **argv)
     case OPTIONS_RUN: break;
     }
     ns_log_set(options.log);
+    if (ns_live_update_is_trial())
+        return daemon_try(&options);
     return options.check ? daemon_check(&options) : daemon_run(&options);
 }

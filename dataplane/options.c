@@ -344,7 +344,8 @@ enum options_outcome options_parse(int argc, char **argv, struct options *option
     enum options_outcome outcome = OPTIONS_RUN;
     int answer;
 
-    *options = (struct options){.socket = DEFAULT_SOCKET,
+    *options = (struct options){.argv = argv,
+                                .socket = DEFAULT_SOCKET,
                                 .packets = 32768,
                                 .flows = 131072,
                                 .flow_idle = 60,

@@ -24,6 +24,7 @@ enum options_outcome {
 };
 
 struct options {
+    char **argv;              /* the whole command line; NULL at its end */
     const char *socket;       /* path of the control socket */
     unsigned socket_mode;     /* 0: the server's default */
     const char *socket_group; /* NULL: none */

@@ -127,7 +127,11 @@ static bool accepts(const struct ns_connection *connection)
 
 static bool must_wait(const struct ns_connection *connection, const struct ns_wire_header *header)
 {
-    return ns_store_hold(connection->server->store)->stalled && ns_operation_commits(header->type);
+    const struct ns_server *server = connection->server;
+
+    if (server->updating && header->type == NS_WIRE_TRANSACTION_START && connection->txn_count == 0)
+        return true;
+    return ns_store_hold(server->store)->stalled && ns_operation_commits(header->type);
 }
 
 /* Run the messages that are there whole; returns how many bytes they took. Events that wait go first:

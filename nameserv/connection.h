@@ -88,6 +88,7 @@ struct ns_events {
 struct ns_client_txn {
     LIST_ENTRY(ns_client_txn) link;
     uint32_t id;
+    uint64_t began;   /* on the loop's clock */
     uint64_t changes; /* requests in it that have changed something */
     struct ns_txn *txn;
 };
@@ -180,8 +181,10 @@ struct ns_connection {
     struct ns_output output;
     struct ns_held held[NS_HELD_MAX]; /* in order of position and ticket */
     unsigned held_count;
-    bool waits;   /* for a ticket, in server->waiting */
-    bool blocked; /* its next request changes something, and the store is stalled */
+    bool waits; /* for a ticket, in server->waiting */
+    bool
+        blocked; /* its next request has to wait: it changes something and the store is stalled, or it
+                     begins a transaction and the server is to be updated */
     LIST_ENTRY(ns_connection) waiting_link;
     struct ns_request *request; /* that waits for its answer */
 
@@ -224,6 +227,8 @@ struct ns_server {
     int lock_fd;
     dev_t device; /* of the socket file, to remove no other's */
     ino_t inode;
+    struct ns_live_update *live_update; /* NULL: it can't be asked for */
+    bool updating;                      /* one waits for transactions to end */
     struct ns_server_counters counters;
     struct ns_list_text listed;
     char input[NS_INPUT_SIZE];        /* scratch of the connection that is being read */
@@ -269,6 +274,9 @@ void ns_connection_serve_ready(struct ns_server *server);
 /* A client on an accepted descriptor. 0 or a negative errno, and then fd is still the caller's. */
 int ns_connection_accept(struct ns_server *server, int fd, const struct ns_identity *who);
 
+/* Is that what carries it? */
+bool ns_connection_is_socket(const struct ns_connection *connection);
+
 /* Close the descriptors that were handed in and not used. */
 void ns_connection_drop_handed(struct ns_connection *connection);
 
@@ -277,12 +285,22 @@ void ns_connection_drop_handed(struct ns_connection *connection);
 /* The client is closed: guests that it answered for vanish. */
 void ns_attached_rings_leave(struct ns_connection *introducer);
 
+/* ---- server.c ---- */
+
+/* The same for whoever is at the other end of the descriptor, if one more may connect. It is then the first in
+ * server->connections. */
+int ns_server_admit(struct ns_server *server, int fd);
+
 /* ---- operations.c ---- */
 
 /* Run one request: it is answered when this returns true, or connection->request waits. False: the connection
  * is held (nameserv/turn.h), and the request has to be run again when it no longer is. */
 bool ns_operation_run(struct ns_connection *connection, const struct ns_wire_header *header,
                       const char *payload);
+
+/* A transaction of that number, as if it had been open and was ended: all in it is answered with EAGAIN. 0,
+ * -EEXIST, -ENOMEM. */
+int ns_operations_take_txn(struct ns_connection *connection, uint32_t id);
 
 /* Abort what the client has open. */
 void ns_operations_reset(struct ns_connection *connection);
@@ -296,6 +314,11 @@ void ns_operations_read_error(struct ns_query *query, const char *below, void *a
  * initial event. */
 int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
                     const char *token);
+/* The same without the initial event, and an event that a watch has queued. For a live update. event: 0, -ENOENT. */
+int ns_events_take_watch(struct ns_connection *connection, const char *path, const char *absolute,
+                         const char *token);
+int ns_events_take_event(struct ns_connection *connection, const char *path, const char *token,
+                         const char *changed);
 /* 0 or -ENOENT. Events that wait are dropped. */
 int ns_events_unwatch(struct ns_connection *connection, const char *path, const char *token);
 /* Drop all watches and events. */

@@ -120,12 +120,24 @@ const struct ns_perms *ns_special_perms(const struct ns_store *store, enum ns_sp
     return store->domains->specials[special];
 }
 
+const char *ns_special_name(enum ns_special special)
+{
+    return special_names[special];
+}
+
+static void tell_listeners(struct ns_store *store, enum ns_special special)
+{
+    for (struct ns_listener *l = store->listeners; l != NULL; l = l->next)
+        l->special(l, special_names[special], store->domains->specials[special]);
+}
+
 void ns_special_set_perms(struct ns_store *store, enum ns_special special, struct ns_perms *perms)
 {
     struct ns_perms *before = store->domains->specials[special];
 
     store->domains->specials[special] = ns_perms_get(perms);
     ns_perms_put(before);
+    tell_listeners(store, special);
 }
 
 static void fire(struct ns_store *store, enum ns_special special, const struct ns_domain *domain)
@@ -174,8 +186,13 @@ int ns_domain_release(struct ns_store *store, struct ns_domain *domain)
 
     if (rc != 0)
         return rc;
-    for (int i = 0; i < NS_SPECIALS && rc == 0; i++)
+    for (int i = 0; i < NS_SPECIALS && rc == 0; i++) {
+        const struct ns_perms *before = store->domains->specials[i];
+
         rc = ns_estate_strip(&store->domains->specials[i], name);
+        if (store->domains->specials[i] != before)
+            tell_listeners(store, (enum ns_special)i);
+    }
     if (rc != 0)
         return rc;
     store->domains->generations[name.domid]++;

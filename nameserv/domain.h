@@ -84,6 +84,8 @@ enum ns_special { NS_INTRODUCE_DOMAIN, NS_RELEASE_DOMAIN, NS_SPECIALS };
 /* Which one path names, NS_SPECIALS if none. */
 enum ns_special ns_special_find(const char *path);
 
+const char *ns_special_name(enum ns_special special);
+
 /* Who may hear of it. set takes a reference of its own. */
 const struct ns_perms *ns_special_perms(const struct ns_store *store, enum ns_special special);
 void ns_special_set_perms(struct ns_store *store, enum ns_special special, struct ns_perms *perms);

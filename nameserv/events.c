@@ -236,8 +236,8 @@ static int register_watch(struct ns_client_watch *watch, const char *absolute)
     return error;
 }
 
-int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
-                    const char *token)
+static int add_watch(struct ns_connection *connection, const char *path, const char *absolute,
+                     const char *token, struct ns_client_watch **result)
 {
     struct ns_client_watch *watch;
     int error;
@@ -254,8 +254,27 @@ int ns_events_watch(struct ns_connection *connection, const char *path, const ch
     }
     LIST_INSERT_HEAD(&connection->watches, watch, link);
     connection->watch_count++;
-    queue_event(watch, watch->text, watch->path_size, 0);
+    *result = watch;
     return 0;
+}
+
+int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
+                    const char *token)
+{
+    struct ns_client_watch *watch;
+    int error = add_watch(connection, path, absolute, token, &watch);
+
+    if (error == 0)
+        queue_event(watch, watch->text, watch->path_size, 0);
+    return error;
+}
+
+int ns_events_take_watch(struct ns_connection *connection, const char *path, const char *absolute,
+                         const char *token)
+{
+    struct ns_client_watch *watch;
+
+    return add_watch(connection, path, absolute, token, &watch);
 }
 
 static void free_watch(struct ns_client_watch *watch)
@@ -282,7 +301,8 @@ static void drop_events_of(struct ns_events *events, const struct ns_client_watc
     }
 }
 
-int ns_events_unwatch(struct ns_connection *connection, const char *path, const char *token)
+static int find_watch(struct ns_connection *connection, const char *path, const char *token,
+                      struct ns_client_watch **result)
 {
     struct ns_client_watch *key = new_watch(connection, path, token);
     struct ns_client_watch **found;
@@ -293,9 +313,31 @@ int ns_events_unwatch(struct ns_connection *connection, const char *path, const 
     free(key);
     if (found == NULL)
         return -ENOENT;
-    drop_events_of(&connection->events, *found);
-    free_watch(*found);
+    *result = *found;
     return 0;
+}
+
+int ns_events_unwatch(struct ns_connection *connection, const char *path, const char *token)
+{
+    struct ns_client_watch *watch;
+    int error = find_watch(connection, path, token, &watch);
+
+    if (error != 0)
+        return error;
+    drop_events_of(&connection->events, watch);
+    free_watch(watch);
+    return 0;
+}
+
+int ns_events_take_event(struct ns_connection *connection, const char *path, const char *token,
+                         const char *changed)
+{
+    struct ns_client_watch *watch;
+    int error = find_watch(connection, path, token, &watch);
+
+    if (error == 0)
+        queue_event(watch, changed, strlen(changed), 0);
+    return error;
 }
 
 static void drop_all_events(struct ns_events *events)

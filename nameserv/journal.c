@@ -36,7 +36,7 @@ static bool is_late(struct ns_journal *journal)
            ns_clock_monotonic() - since > NS_JOURNAL_LATE_MS * MS;
 }
 
-static int failure(const struct ns_journal *journal)
+int ns_journal_error(const struct ns_journal *journal)
 {
     int error = atomic_load_explicit(&journal->queue.error, memory_order_acquire);
 
@@ -47,7 +47,7 @@ static int failure(const struct ns_journal *journal)
 static void set_stalled(struct ns_journal *journal)
 {
     struct ns_hold *hold = ns_store_hold(journal->store);
-    bool stalled = failure(journal) == 0 && is_late(journal);
+    bool stalled = ns_journal_error(journal) == 0 && is_late(journal);
 
     if (stalled == hold->stalled)
         return;
@@ -183,7 +183,7 @@ static int commit_prepare(struct ns_listener *listener, struct ns_commit *commit
     struct ns_journal *journal = (struct ns_journal *)listener;
     uint64_t number = ns_commit_version(commit)->number;
     size_t size = gather(journal, commit, NULL);
-    int error = size == 0 ? 0 : failure(journal);
+    int error = size == 0 ? 0 : ns_journal_error(journal);
 
     journal->pending = NULL;
     if (error != 0 && (journal->sync == NS_JOURNAL_REPLY || is_late(journal)))
@@ -200,24 +200,14 @@ static int commit_prepare(struct ns_listener *listener, struct ns_commit *commit
     return 0;
 }
 
-static void commit_publish(struct ns_listener *listener, struct ns_commit *commit)
+/* Queue it, and let whoever is told of it wait. */
+static void enqueue(struct ns_journal *journal, struct ns_journal_record *record)
 {
-    struct ns_journal *journal = (struct ns_journal *)listener;
-    struct ns_journal_record *record = journal->pending;
     struct ns_hold *hold = ns_store_hold(journal->store);
-    uint64_t ticket;
-    size_t items;
+    size_t items = record->items;
+    uint64_t ticket = ns_journal_queue_add(&journal->queue, record);
 
-    (void)commit;
-    if (record == NULL)
-        return;
-    journal->pending = NULL;
-    items = record->items;
-    journal->counters.commits += items > 0;
     journal->counters.names += items;
-    if (items == 0)
-        journal->asked_numbers = record->number + NUMBERS_LEFT / 2;
-    ticket = ns_journal_queue_add(&journal->queue, record);
     if (!ns_timer_running(&journal->timer))
         ns_timer_start(journal->loop, &journal->timer, NS_JOURNAL_LATE_MS / 10 * MS);
     set_stalled(journal);
@@ -225,6 +215,39 @@ static void commit_publish(struct ns_listener *listener, struct ns_commit *commi
         hold->given = hold->current = ticket;
         hold->commits++;
     }
+}
+
+static void special_changed(struct ns_listener *listener, const char *name, struct ns_perms *perms)
+{
+    struct ns_journal *journal = (struct ns_journal *)listener;
+    struct ns_journal_row row = {.path = name, .path_size = strlen(name), .value = ""};
+    struct ns_journal_record *record;
+
+    row.perms = perms_text(journal, perms, &row.perms_size);
+    record = ns_journal_record_new(ns_store_version(journal->store)->number,
+                                   ns_journal_item_size(row.path_size, row.perms_size, 0));
+    if (record == NULL) {
+        ns_log(NS_LOG_ERROR, "%s: its permissions are not journaled: out of memory", name);
+        return;
+    }
+    ns_journal_record_add(record, &row, false);
+    enqueue(journal, record);
+    ns_store_hold(journal->store)->current = 0; /* no watch fires */
+}
+
+static void commit_publish(struct ns_listener *listener, struct ns_commit *commit)
+{
+    struct ns_journal *journal = (struct ns_journal *)listener;
+    struct ns_journal_record *record = journal->pending;
+
+    (void)commit;
+    if (record == NULL)
+        return;
+    journal->pending = NULL;
+    journal->counters.commits += record->items > 0;
+    if (record->items == 0)
+        journal->asked_numbers = record->number + NUMBERS_LEFT / 2;
+    enqueue(journal, record);
 }
 
 static void commit_abandon(struct ns_listener *listener, struct ns_commit *commit)
@@ -247,8 +270,10 @@ int ns_journal_new(struct ns_store *store, struct ns_loop *loop,
 
     if (journal == NULL)
         return ns_reason_set(reason, ENOMEM, "", "out of memory");
-    journal->listener = (struct ns_listener){
-        .prepare = commit_prepare, .publish = commit_publish, .abandon = commit_abandon};
+    journal->listener = (struct ns_listener){.prepare = commit_prepare,
+                                             .publish = commit_publish,
+                                             .abandon = commit_abandon,
+                                             .special = special_changed};
     journal->store = store;
     journal->loop = loop;
     journal->sync = options->sync;

@@ -54,9 +54,9 @@ int ns_journal_new(struct ns_store *store, struct ns_loop *loop,
  * ns_journal_file_read(), with a sentence. */
 int ns_journal_load(struct ns_journal *journal, size_t *names, struct ns_reason *reason);
 
-/* Make the file hold what the store has now, unless it does: its last commit is the store's. Before
- * ns_journal_start(). For a store that was filled from elsewhere. */
-int ns_journal_take_over(struct ns_journal *journal, struct ns_reason *reason);
+/* Make the file hold what the store has now, unless the last commit in it is this one, after which the store was
+ * filled from elsewhere. Before ns_journal_start(). 0, or what the file's system says, with a sentence. */
+int ns_journal_take_over(struct ns_journal *journal, uint64_t commit, struct ns_reason *reason);
 
 /* Journal commits from now on. 0, -EAGAIN (no thread), -ENOMEM. */
 int ns_journal_start(struct ns_journal *journal);
@@ -64,6 +64,9 @@ int ns_journal_start(struct ns_journal *journal);
 /* Wait (blocking) until all is written, for at most the given time, and close the file. What is not written then
  * is lost, and that is logged; false. NULL is ignored. */
 bool ns_journal_free(struct ns_journal *journal, unsigned milliseconds);
+
+/* Why the file can't be written at present: -ENOSPC, -EIO; 0: it can. */
+int ns_journal_error(const struct ns_journal *journal);
 
 struct ns_journal_counters {
     uint64_t commits, names; /* journaled: commits, and names in them that were put or removed */

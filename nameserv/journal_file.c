@@ -36,8 +36,8 @@ struct ns_journal_file {
 /* Everything below a path lies between path + '/' and path + '0', the byte after it. Two statements,
  * because one with OR would look at every row. */
 static const char *const texts[STATEMENTS] = {
-    [PUT] = "INSERT INTO name(path, perms, value, sum) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(path) "
-            "DO UPDATE SET perms = ?2, value = ?3, sum = ?4",
+    [PUT] = ("INSERT INTO name(path, perms, value, sum) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(path) "
+             "DO UPDATE SET perms = ?2, value = ?3, sum = ?4"),
     [REMOVE] = "DELETE FROM name WHERE path = ?1",
     [REMOVE_BELOW] = "DELETE FROM name WHERE path > ?1 AND path < ?2",
     [SET_COMMITS] = "UPDATE state SET value = ?1 WHERE key = 'commits'",
@@ -193,7 +193,8 @@ static int set_up(struct ns_journal_file *file, bool sync, struct ns_reason *rea
     if (error == 0)
         error = run(file, sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = OFF");
     if (error == 0)
-        error = run(file, "PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864");
+        error = run(file, "PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 16384; PRAGMA "
+                          "journal_size_limit = 67108864");
     if (error == 0)
         error = prepare(file);
     if (error == 0)
@@ -221,7 +222,8 @@ int ns_journal_file_open(const char *path, bool sync, struct ns_reason *reason,
         ns_reason_set(reason, -error, "", "the journal %s can't be opened: %s", file->path,
                       strerror(-error));
     } else {
-        error = error_of(sqlite3_open_v2(file->path, &file->db, SQLITE_OPEN_READWRITE, NULL));
+        error = error_of(sqlite3_open_v2(file->path, &file->db,
+                                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
         error = error != 0 ? say(file, error, reason) : set_up(file, sync, reason);
     }
     if (error != 0)

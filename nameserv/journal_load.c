@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nameserv/domain.h"
 #include "nameserv/journal_p.h"
 
 /* Whoever wrote it was allowed to; but what only the stack writes is not in a journal. */
@@ -47,6 +48,16 @@ static int take_perms(struct load *load, const struct ns_journal_row *row)
     return 0;
 }
 
+static int load_special(struct load *load, const struct ns_journal_row *row, const char *name)
+{
+    enum ns_special special = ns_special_find(name);
+
+    if (special == NS_SPECIALS)
+        return bad_row(load, row, "a name that is none");
+    ns_special_set_perms(load->journal->store, special, load->perms);
+    return 0;
+}
+
 static int load_row(const struct ns_journal_row *row, void *arg)
 {
     struct load *load = arg;
@@ -60,6 +71,8 @@ static int load_row(const struct ns_journal_row *row, void *arg)
     memcpy(path, row->path, row->path_size);
     path[row->path_size] = '\0';
     load->names++;
+    if (path[0] == '@')
+        return load_special(load, row, path);
     error = ns_txn_load(load->txn, path, row->path_size, row->value, row->value_size, load->perms);
     if (error != 0)
         *load->reason = *ns_txn_reason(load->txn);
@@ -104,18 +117,34 @@ static int take_entry(const char *path, size_t path_size, const struct ns_entry 
     return ns_journal_file_put(journal->file, &row);
 }
 
-int ns_journal_take_over(struct ns_journal *journal, struct ns_reason *reason)
+static int take_special(struct ns_journal *journal, enum ns_special special)
+{
+    const char *name = ns_special_name(special);
+    char text[NS_PERMS_TEXT];
+    int size = ns_perms_format(ns_special_perms(journal->store, special), text, sizeof(text));
+    const struct ns_journal_row row = {.path = name,
+                                       .path_size = strlen(name),
+                                       .perms = text,
+                                       .perms_size = size < 0 ? 0 : (size_t)size,
+                                       .value = ""};
+
+    return ns_journal_file_put(journal->file, &row);
+}
+
+int ns_journal_take_over(struct ns_journal *journal, uint64_t commit, struct ns_reason *reason)
 {
     const struct ns_version *version = ns_store_version(journal->store);
     int error;
 
-    if (ns_journal_file_commits(journal->file) == version->number)
+    if (ns_journal_file_commits(journal->file) == commit)
         return 0;
     error = ns_journal_file_begin(journal->file);
     if (error == 0)
         error = ns_journal_file_remove(journal->file, "", 0);
     if (error == 0)
         error = ns_tree_each(version->root, take_entry, journal);
+    for (int i = 0; i < NS_SPECIALS && error == 0; i++)
+        error = take_special(journal, (enum ns_special)i);
     if (error == 0)
         error = ns_journal_file_end(journal->file, version->number);
     if (error == 0)

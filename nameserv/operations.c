@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "nameserv/access_log.h"
+#include "nameserv/live_update.h"
 #include "nameserv/operations.h"
 
 /* ---- reasons ---- */
@@ -277,11 +278,34 @@ static int run_transaction_start(struct ns_call *call)
         return error;
     }
     ns_txn_on_conflict(txn->txn, ns_turn_lost, connection);
+    txn->began = ns_loop_now(call->server->loop);
     txn->id = unused_txn_id(connection);
     ns_turn_started(connection, txn->id);
     LIST_INSERT_HEAD(&connection->txns, txn, link);
     connection->txn_count++;
     return ns_call_put_number(call, "", txn->id);
+}
+
+int ns_operations_take_txn(struct ns_connection *connection, uint32_t id)
+{
+    struct ns_client_txn *txn;
+    int error;
+
+    if (find_txn(connection, id) != NULL)
+        return -EEXIST;
+    txn = calloc(1, sizeof(*txn));
+    if (txn == NULL)
+        return -ENOMEM;
+    error = ns_txn_begin(connection->server->store, &connection->who, &txn->txn);
+    if (error < 0) {
+        free(txn);
+        return error;
+    }
+    ns_txn_expire(txn->txn);
+    txn->id = id;
+    LIST_INSERT_HEAD(&connection->txns, txn, link);
+    connection->txn_count++;
+    return 0;
 }
 
 static int run_transaction_end(struct ns_call *call)
@@ -321,9 +345,21 @@ void ns_operations_reset(struct ns_connection *connection)
     ns_turn_reset(connection);
 }
 
+/* ---- control ---- */
+
+static int run_control(struct ns_call *call)
+{
+    if (!call->connection->who.privileged)
+        return ns_call_refuse(call, EACCES, "only the privileged give commands to the daemon");
+    if (strcmp(call->arguments.first, "live-update") == 0)
+        return ns_live_update_control(call, call->arguments.rest, call->arguments.rest_size);
+    return ns_call_refuse(call, EINVAL, "there is no command '%.40s'", call->arguments.first);
+}
+
 /* ---- the table and the dispatcher ---- */
 
 static const struct ns_operation operations[] = {
+    [NS_WIRE_CONTROL] = {"CONTROL", run_control, NS_WIRE_VALUE, NS_TXN_IGNORED, NS_PATH_NONE},
     [NS_WIRE_DIRECTORY] = {"DIRECTORY", run_directory, NS_WIRE_STRING, NS_TXN_VIEW, NS_PATH_NODE},
     [NS_WIRE_READ] = {"READ", run_read, NS_WIRE_STRING, NS_TXN_VIEW, NS_PATH_NODE},
     [NS_WIRE_GET_PERMS] = {"GET_PERMS", run_get_perms, NS_WIRE_STRING, NS_TXN_VIEW, NS_PATH_NODE},

@@ -269,7 +269,7 @@ static void pause_accepting(struct ns_server *server)
         ns_loop_change(server->loop, &server->io, 0);
 }
 
-static int admit(struct ns_server *server, int fd)
+int ns_server_admit(struct ns_server *server, int fd)
 {
     static struct ns_log_limit limit = {.burst = 1};
     struct ns_identity who = {.privileged = false};
@@ -300,7 +300,7 @@ static void accept_clients(struct ns_io *io, uint32_t events)
                 pause_accepting(server);
             return;
         }
-        if (admit(server, fd) < 0)
+        if (ns_server_admit(server, fd) < 0)
             close(fd);
     }
 }
@@ -418,17 +418,44 @@ static struct ns_server *new_server(struct ns_store *store, struct ns_loop *loop
     return server;
 }
 
+/* Another process has bound and locked it for us. */
+static int take_over(struct ns_server *server, const struct ns_server_options *options,
+                     struct ns_reason *reason)
+{
+    struct stat file;
+
+    server->io.fd = options->listening;
+    server->lock_fd = options->lock;
+    if (fcntl(server->io.fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        fcntl(server->lock_fd, F_SETFD, FD_CLOEXEC) < 0)
+        return fail(reason, errno, "%s can't be taken over: %s", server->path, strerror(errno));
+    if (lstat(server->path, &file) == 0) {
+        server->device = file.st_dev;
+        server->inode = file.st_ino;
+    }
+    return 0;
+}
+
+static int make_socket(struct ns_server *server, const struct ns_server_options *options,
+                       struct ns_reason *reason)
+{
+    int error;
+
+    if (options->taken_over)
+        return take_over(server, options, reason);
+    error = make_parent(server->path, reason);
+    if (error == 0)
+        error = take_lock(server, reason);
+    return error == 0 ? bind_socket(server, options->mode, reason) : error;
+}
+
 static int start(struct ns_server *server, const struct ns_server_options *options,
                  struct ns_reason *reason)
 {
     int error = find_group(server, options->group, reason);
 
     if (error == 0)
-        error = make_parent(server->path, reason);
-    if (error == 0)
-        error = take_lock(server, reason);
-    if (error == 0)
-        error = bind_socket(server, options->mode, reason);
+        error = make_socket(server, options, reason);
     if (error == 0)
         error = register_stats(server, options->stats, reason);
     if (error == 0 && ((error = ns_timer_start(server->loop, &server->flush, FLUSH_IDLE)) < 0 ||

@@ -31,6 +31,8 @@ struct ns_server_options {
                                NULL = none */
     unsigned transactions;  /* a connection's open transactions; 0 = 64 */
     unsigned watches;       /* a connection's watches, unless it is privileged; 0 = 1024 */
+    bool taken_over;        /* these two come from the process before (nameserv/live_update.h): */
+    int listening, lock;    /* the socket, and the lock beside it */
     struct ns_stats *stats; /* gets self/error and server/...; NULL = none. Outlives the server */
 };
 

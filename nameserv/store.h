@@ -168,6 +168,10 @@ const struct ns_reason *ns_txn_reason(const struct ns_txn *txn);
 int ns_txn_commit(struct ns_txn *txn, uint64_t *version, struct ns_reason *reason);
 void ns_txn_abort(struct ns_txn *txn);
 
+/* What it has done is dropped; what is asked of it from now on, its commit included, is answered with -EAGAIN. It
+ * is not expired yet. */
+void ns_txn_expire(struct ns_txn *txn);
+
 /* Judge as commit would, report every refusal to fn (not only the first), and abort. Returns the
  * first error or 0. For kedged --check. */
 int ns_txn_judge(struct ns_txn *txn, void (*fn)(const struct ns_reason *reason, void *arg),
@@ -188,6 +192,8 @@ struct ns_listener {
     int (*prepare)(struct ns_listener *listener, struct ns_commit *commit);
     void (*publish)(struct ns_listener *listener, struct ns_commit *commit);
     void (*abandon)(struct ns_listener *listener, struct ns_commit *commit);
+    /* The permissions of a special name, which is in no commit, were set. Can't fail. */
+    void (*special)(struct ns_listener *listener, const char *name, struct ns_perms *perms);
     bool prepared; /* private: in the commit under way */
     struct ns_listener *next;
 };

@@ -118,14 +118,17 @@ void ns_txn_abort(struct ns_txn *txn)
     ns_txn_release(txn);
 }
 
-void ns_txn_expire_oldest(struct ns_store *store)
+void ns_txn_expire(struct ns_txn *txn)
 {
-    struct ns_txn *txn = store->oldest;
-
     ns_build_abandon(&txn->build);
     ns_txn_unpin(txn);
     txn->expired = true;
-    store->counters.transactions_expired++;
+    txn->store->counters.transactions_expired++;
+}
+
+void ns_txn_expire_oldest(struct ns_store *store)
+{
+    ns_txn_expire(store->oldest);
 }
 
 const struct ns_reason *ns_txn_reason(const struct ns_txn *txn)

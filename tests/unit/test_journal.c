@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "nameserv/domain.h"
 #include "nameserv/journal_p.h"
 
 static char folder[] = "/tmp/kedge-journal-XXXXXX", path[64];
@@ -161,6 +162,29 @@ static void test_permissions_come_back(void **state)
     end(&life);
 }
 
+static void test_special_names_keep_their_permissions(void **state)
+{
+    const struct ns_perm list[] = {{.id = 0, .rights = NS_PERM_NONE},
+                                   {.id = 7, .rights = NS_PERM_READ}};
+    struct ns_perms *perms = ns_perms_new(list, 2);
+    struct ns_domain *domain;
+    struct life life;
+
+    (void)state;
+    begin(&life, NS_JOURNAL_REPLY);
+    ns_special_set_perms(life.store, NS_RELEASE_DOMAIN, perms);
+    ns_perms_put(perms);
+    assert_int_equal(ns_store_hold(life.store)->commits, 1);
+    restart(&life, NS_JOURNAL_REPLY);
+    assert_int_equal(ns_special_perms(life.store, NS_RELEASE_DOMAIN)->count, 2);
+    assert_int_equal(ns_special_perms(life.store, NS_RELEASE_DOMAIN)->list[1].id, 7);
+    assert_int_equal(ns_domain_know(life.store, 7, &domain), 0);
+    assert_int_equal(ns_domain_release(life.store, domain), 0);
+    restart(&life, NS_JOURNAL_REPLY);
+    assert_int_equal(ns_special_perms(life.store, NS_RELEASE_DOMAIN)->count, 1);
+    end(&life);
+}
+
 /* Many random changes of few names: what gathers in one batch is merged, and has to come to the same. */
 static void test_batches_come_to_the_same(void **state)
 {
@@ -213,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_comes_back),
         cmocka_unit_test(test_permissions_come_back),
+        cmocka_unit_test(test_special_names_keep_their_permissions),
         cmocka_unit_test(test_batches_come_to_the_same),
         cmocka_unit_test(test_only_what_waits_is_held),
     };

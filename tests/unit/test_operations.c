@@ -127,7 +127,7 @@ static void permissions(void **state)
 
 static void what_is_not_served(void **state)
 {
-    static const uint32_t types[] = {0,  8,  9,  15, 16, 17,  18,    19,        20,
+    static const uint32_t types[] = {8,  9,  15, 16, 17, 18,  19,    20,
                                      23, 24, 25, 26, 27, 100, 65535, 0xffffffff};
     struct message reply;
 
@@ -140,6 +140,14 @@ static void what_is_not_served(void **state)
     EXPECT(fd, NS_WIRE_GET_DOMAIN_PATH, 0, "7\0", "/local/domain/7\0");
     EXPECT_ERROR(fd, NS_WIRE_GET_DOMAIN_PATH, 0, "65536\0", "EINVAL");
     EXPECT_ERROR(fd, NS_WIRE_GET_DOMAIN_PATH, 0, "x\0", "EINVAL");
+}
+
+static void control(void **state)
+{
+    (void)state;
+    EXPECT_ERROR(fd, NS_WIRE_CONTROL, 0, "no-such\0", "EINVAL");
+    EXPECT(fd, NS_WIRE_CONTROL, 0, "live-update\0-s\0",
+           "only a daemon that was started with --names-only can be updated live\0");
 }
 
 /* ---- transactions ---- */
@@ -402,6 +410,7 @@ int main(void)
         OPERATION_TEST(make_list_and_remove),
         OPERATION_TEST(permissions),
         OPERATION_TEST(what_is_not_served),
+        OPERATION_TEST(control),
         OPERATION_TEST(a_transaction_is_a_snapshot_and_all_or_nothing),
         OPERATION_TEST(transaction_numbers),
         OPERATION_TEST(sixty_four_transactions_and_not_one_more),

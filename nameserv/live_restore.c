@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Live update, the taking side: a state becomes a store and a server. See live_update.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nameserv/connection.h"
+#include "nameserv/domain.h"
+#include "nameserv/live_update.h"
+#include "nameserv/state_stream.h"
+#include "nameserv/store_p.h"
+
+struct ns_live_state {
+    void *bytes;
+    size_t size;
+    struct ns_state_record global;
+};
+
+static const struct ns_identity loader = {.stack = true, .privileged = true};
+
+/* ---- opening ---- */
+
+static int useless(struct ns_reason *reason)
+{
+    return ns_reason_set(reason, EINVAL, "",
+                         "the state that the daemon before has left can't be read: it is damaged, "
+                         "or of another version");
+}
+
+/* Everything is looked at once before anything is done. */
+static int check(struct ns_live_state *state)
+{
+    struct ns_state_reader reader;
+    struct ns_state_record record;
+    int more = ns_state_open(&reader, state->bytes, state->size);
+
+    if (more != 0 || ns_state_read(&reader, &state->global) != 1 ||
+        state->global.type != NS_STATE_GLOBAL)
+        return -EINVAL;
+    while ((more = ns_state_read(&reader, &record)) == 1)
+        if (record.type == NS_STATE_GLOBAL)
+            return -EINVAL;
+    return more;
+}
+
+int ns_live_state_open_fd(int fd, struct ns_live_state **result, struct ns_reason *reason)
+{
+    struct ns_live_state *state = calloc(1, sizeof(*state));
+    struct stat file;
+
+    if (state == NULL)
+        return ns_reason_set(reason, ENOMEM, "", "out of memory");
+    state->bytes = MAP_FAILED;
+    if (fstat(fd, &file) == 0 && file.st_size > 0) {
+        state->size = (size_t)file.st_size;
+        state->bytes = mmap(NULL, state->size, PROT_READ, MAP_PRIVATE, fd, 0);
+    }
+    if (state->bytes == MAP_FAILED || check(state) != 0) {
+        ns_live_state_free(state);
+        return useless(reason);
+    }
+    *result = state;
+    return 0;
+}
+
+bool ns_live_update_is_trial(void)
+{
+    bool trial = getenv(NS_LIVE_UPDATE_TRIAL) != NULL;
+
+    unsetenv(NS_LIVE_UPDATE_TRIAL);
+    return trial;
+}
+
+int ns_live_state_open(struct ns_live_state **state, struct ns_reason *reason)
+{
+    const char *text = getenv(NS_LIVE_UPDATE_VARIABLE);
+    uint64_t number;
+    int error;
+
+    *state = NULL;
+    if (text == NULL)
+        return 0;
+    if (ns_wire_number(text, INT32_MAX, &number) != 0)
+        return ns_reason_set(reason, EINVAL, "", "%s=%s: that is no descriptor",
+                             NS_LIVE_UPDATE_VARIABLE, text);
+    unsetenv(NS_LIVE_UPDATE_VARIABLE);
+    error = ns_live_state_open_fd((int)number, state, reason);
+    close((int)number);
+    return error;
+}
+
+void ns_live_state_free(struct ns_live_state *state)
+{
+    if (state == NULL)
+        return;
+    if (state->bytes != MAP_FAILED)
+        munmap(state->bytes, state->size);
+    free(state);
+}
+
+int ns_live_state_listening(const struct ns_live_state *state)
+{
+    return (int)state->global.numbers[1];
+}
+
+int ns_live_state_lock(const struct ns_live_state *state)
+{
+    return (int)state->global.numbers[2];
+}
+
+uint64_t ns_live_state_commit(const struct ns_live_state *state)
+{
+    return state->global.numbers[0];
+}
+
+/* ---- texts ---- */
+
+/* A text as a string. false: it is none, or has no room. */
+static bool to_string(const struct ns_state_text *text, char *string, size_t room)
+{
+    if (text->size >= room || memchr(text->bytes, '\0', text->size) != NULL)
+        return false;
+    memcpy(string, text->bytes, text->size);
+    string[text->size] = '\0';
+    return true;
+}
+
+/* ---- the store ---- */
+
+static int to_perms(const struct ns_state_text *text, struct ns_perms **perms)
+{
+    struct ns_perm list[NS_PERMS_MAX];
+    int count = ns_perms_parse(text->bytes, text->size, list);
+
+    if (count < 0)
+        return -EINVAL;
+    *perms = ns_perms_new(list, (size_t)count);
+    return *perms == NULL ? -ENOMEM : 0;
+}
+
+static int load_node(struct ns_txn *txn, const struct ns_state_record *record)
+{
+    const struct ns_state_text *value = &record->texts[2];
+    char path[NS_PATH_MAX + 1];
+    struct ns_perms *perms;
+    int error = to_perms(&record->texts[1], &perms);
+
+    if (error != 0)
+        return error;
+    error = to_string(&record->texts[0], path, sizeof(path))
+                ? ns_txn_load(txn, path, record->texts[0].size, value->bytes, value->size, perms)
+                : -EINVAL;
+    ns_perms_put(perms);
+    return error;
+}
+
+static int load_special(struct ns_store *store, const struct ns_state_record *record)
+{
+    char name[NS_PATH_MAX + 1];
+    struct ns_perms *perms;
+    int error = to_perms(&record->texts[1], &perms);
+
+    if (error != 0)
+        return error;
+    if (to_string(&record->texts[0], name, sizeof(name)) && ns_special_find(name) != NS_SPECIALS)
+        ns_special_set_perms(store, ns_special_find(name), perms);
+    else
+        error = -EINVAL;
+    ns_perms_put(perms);
+    return error;
+}
+
+static int load_domain(struct ns_store *store, const struct ns_state_record *record)
+{
+    const uint64_t *numbers = record->numbers;
+    struct ns_domain *domain, *target;
+    int error =
+        ns_domain_know(store, numbers[0] < NS_DOMIDS ? (uint32_t)numbers[0] : NS_DOMIDS, &domain);
+
+    if (error == 0 && (numbers[2] & NS_STATE_TARGET) != 0)
+        error = ns_domain_know(store, numbers[5] < NS_DOMIDS ? (uint32_t)numbers[5] : NS_DOMIDS,
+                               &target);
+    if (error != 0)
+        return error == -ENOENT ? -EINVAL : error;
+    domain->features = (uint32_t)numbers[1];
+    domain->introduced = (numbers[2] & NS_STATE_INTRODUCED) != 0;
+    domain->shutdown = (numbers[2] & NS_STATE_SHUTDOWN) != 0;
+    domain->page = numbers[3];
+    domain->port = (uint32_t)numbers[4];
+    if ((numbers[2] & NS_STATE_TARGET) != 0)
+        ns_domain_set_target(domain, target);
+    return 0;
+}
+
+static int load_record(struct ns_txn *txn, struct ns_store *store,
+                       const struct ns_state_record *record)
+{
+    switch (record->type) {
+    case NS_STATE_NODE: return load_node(txn, record);
+    case NS_STATE_SPECIAL: return load_special(store, record);
+    case NS_STATE_DOMAIN: return load_domain(store, record);
+    default: return 0; /* the server's */
+    }
+}
+
+int ns_live_state_fill_store(struct ns_live_state *state, struct ns_store *store,
+                             struct ns_reason *reason)
+{
+    struct ns_state_reader reader;
+    struct ns_state_record record;
+    struct ns_txn *txn;
+    int error;
+
+    ns_store_number_from(store, ns_live_state_commit(state));
+    error = ns_txn_begin(store, &loader, &txn);
+    if (error != 0)
+        return ns_reason_set(reason, -error, "", "no transaction: %s", strerror(-error));
+    ns_state_open(&reader, state->bytes, state->size);
+    while (error == 0 && ns_state_read(&reader, &record) == 1)
+        error = load_record(txn, store, &record);
+    if (error == 0)
+        return ns_txn_commit(txn, NULL, reason);
+    *reason = *ns_txn_reason(txn);
+    ns_txn_abort(txn);
+    if (error == -ENOMEM)
+        return ns_reason_set(reason, ENOMEM, "", "out of memory");
+    return reason->text[0] != '\0' ? error : useless(reason);
+}
+
+/* ---- the server ---- */
+
+static bool copy_bytes(const struct ns_state_text *text, char **bytes, size_t *size)
+{
+    if (text->size == 0)
+        return true;
+    *bytes = malloc(text->size);
+    if (*bytes == NULL)
+        return false;
+    memcpy(*bytes, text->bytes, text->size);
+    *size = text->size;
+    return true;
+}
+
+static int take_connection(struct ns_server *server, const struct ns_state_record *record,
+                           struct ns_connection **result)
+{
+    int fd = (int)record->numbers[0], error;
+    struct ns_connection *connection;
+
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    error = ns_server_admit(server, fd);
+    if (error != 0) {
+        close(fd);
+        return error;
+    }
+    connection = LIST_FIRST(&server->connections);
+    connection->ended = (record->numbers[1] & NS_STATE_ENDED) != 0;
+    connection->last_txn_id = (uint32_t)record->numbers[2];
+    if (!copy_bytes(&record->texts[0], &connection->rest, &connection->rest_size) ||
+        !copy_bytes(&record->texts[1], &connection->output.bytes, &connection->output.end))
+        return -ENOMEM;
+    connection->output.room = connection->output.end;
+    ns_connection_ready(connection);
+    *result = connection;
+    return 0;
+}
+
+static int take_watch(struct ns_connection *connection, const struct ns_state_record *record)
+{
+    char path[NS_WIRE_PAYLOAD_MAX + 1], token[NS_WIRE_PAYLOAD_MAX + 1], absolute[NS_PATH_MAX + 1];
+
+    if (!to_string(&record->texts[0], path, sizeof(path)) ||
+        !to_string(&record->texts[1], token, sizeof(token)) ||
+        ns_wire_absolute(path, record->texts[0].size, absolute) < 0)
+        return -EINVAL;
+    return ns_events_take_watch(connection, path, absolute, token);
+}
+
+static int take_event(struct ns_connection *connection, const struct ns_state_record *record)
+{
+    char path[NS_WIRE_PAYLOAD_MAX + 1], token[NS_WIRE_PAYLOAD_MAX + 1], changed[NS_PATH_MAX + 1];
+
+    if (!to_string(&record->texts[0], path, sizeof(path)) ||
+        !to_string(&record->texts[1], token, sizeof(token)) ||
+        !to_string(&record->texts[2], changed, sizeof(changed)))
+        return -EINVAL;
+    return ns_events_take_event(connection, path, token, changed);
+}
+
+/* What belongs to the connection that was read before it. */
+static int take_part(struct ns_connection *connection, const struct ns_state_record *record)
+{
+    if (connection == NULL)
+        return -EINVAL;
+    switch (record->type) {
+    case NS_STATE_WATCH: return take_watch(connection, record);
+    case NS_STATE_EVENT: return take_event(connection, record);
+    case NS_STATE_TXN: return ns_operations_take_txn(connection, (uint32_t)record->numbers[0]);
+    default: return -EINVAL;
+    }
+}
+
+int ns_live_state_fill_server(struct ns_live_state *state, struct ns_server *server,
+                              struct ns_reason *reason)
+{
+    struct ns_connection *connection = NULL;
+    struct ns_state_reader reader;
+    struct ns_state_record record;
+    int error = 0;
+
+    ns_state_open(&reader, state->bytes, state->size);
+    while (error == 0 && ns_state_read(&reader, &record) == 1) {
+        if (record.type == NS_STATE_CONNECTION)
+            error = take_connection(server, &record, &connection);
+        else if (record.type >= NS_STATE_WATCH && record.type <= NS_STATE_TXN)
+            error = take_part(connection, &record);
+    }
+    if (error == -EINVAL)
+        return useless(reason);
+    return error == 0 ? 0
+                      : ns_reason_set(reason, -error, "", "a client can't be taken over: %s",
+                                      strerror(-error));
+}
