@@ -112,21 +112,14 @@ static void read_hz(struct ns_query *query, const char *below, void *arg)
 /* ---- store, control core, packets ---- */
 
 static const struct field store_fields[] = {
-    FIELD(ns_store_counters, commits),
-    FIELD(ns_store_counters, conflicts),
-    FIELD(ns_store_counters, refusals),
-    FIELD(ns_store_counters, notices),
-    FIELD(ns_store_counters, notices_coalesced),
-    FIELD(ns_store_counters, records_compiled),
-    FIELD(ns_store_counters, records_same),
-    FIELD(ns_store_counters, anchors),
-    FIELD(ns_store_counters, anchors_forgotten),
-    FIELD(ns_store_counters, watch_events),
-    FIELD(ns_store_counters, watch_steps),
-    FIELD(ns_store_counters, transactions_open),
-    FIELD(ns_store_counters, transactions_expired),
-    FIELD(ns_store_counters, pool_bytes),
-    FIELD(ns_store_counters, waiting_bytes),
+    FIELD(ns_store_counters, commits),           FIELD(ns_store_counters, publications),
+    FIELD(ns_store_counters, conflicts),         FIELD(ns_store_counters, refusals),
+    FIELD(ns_store_counters, notices),           FIELD(ns_store_counters, notices_coalesced),
+    FIELD(ns_store_counters, records_compiled),  FIELD(ns_store_counters, records_same),
+    FIELD(ns_store_counters, anchors),           FIELD(ns_store_counters, anchors_forgotten),
+    FIELD(ns_store_counters, watch_events),      FIELD(ns_store_counters, watch_steps),
+    FIELD(ns_store_counters, transactions_open), FIELD(ns_store_counters, transactions_expired),
+    FIELD(ns_store_counters, pool_bytes),        FIELD(ns_store_counters, waiting_bytes),
     FIELD(ns_store_counters, published_clock),
 };
 

@@ -403,6 +403,9 @@ int ns_anchor_get(struct ns_store *store, const char *path, const struct ns_anch
         return 0;
     }
     assert(found == NULL || (found->ops == NULL && !store->committing));
+    if (ops != NULL)
+        ns_store_publish(
+            store); /* its first record is of the newest version, and visible at once */
     rc = check_room(store, ops);
     if (rc != 0)
         return rc;

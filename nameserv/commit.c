@@ -289,28 +289,24 @@ static void commit_abandon(struct ns_commit *commit)
     ns_build_abandon(commit->build);
 }
 
-/* The point of no return: from the first line on, nothing fails. */
-static void commit_publish(struct ns_commit *commit)
+/* The point of no return: nothing fails. True: it is still to join those that were gathered. */
+static bool commit_publish(struct ns_commit *commit)
 {
     struct ns_store *store = commit->store;
+    bool later = ns_publish_may_wait(commit);
 
     commit->number = commit->version->number;
     ns_build_seal(commit->build, commit->number);
     if (store->trace != NULL)
         ns_trace_publishing(commit, commit->began);
-    store->counters.published_clock = ns_clock();
-    ns_rcu_publish(store->version, commit->version); /* P1 */
-    ns_anchors_publish(commit);
-    ns_anchors_notify(commit);
-    if (store->trace != NULL)
-        ns_trace_notified(commit);
-    ns_anchors_done(commit);
-    commit->tree_batch->replaced = commit->build->replaced;
-    commit->tree_batch->version = (struct ns_version *)(uintptr_t)commit->before;
-    ns_reclaim_add(store, commit->tree_batch, commit->object_batch);
+    if (later)
+        ns_publish_later(commit);
+    else
+        ns_publish_now(commit);
     store->counters.commits++;
     run_hook(commit, offsetof(struct ns_mount_ops, publish), false);
     end_listeners(commit, true);
+    return later;
 }
 
 /* ---- merging ---- */
@@ -397,6 +393,7 @@ static int run(struct ns_commit *commit, struct ns_txn *txn)
 {
     struct ns_store *store = commit->store;
     int rc = commit_begin(commit);
+    bool later;
 
     if (rc == 0)
         rc = find_changes(commit, txn);
@@ -411,8 +408,10 @@ static int run(struct ns_commit *commit, struct ns_txn *txn)
         commit_abandon(commit);
         return rc;
     }
-    commit_publish(commit);
+    later = commit_publish(commit);
     ns_watches_fire(commit, txn);
+    if (later)
+        ns_publish_joined(commit);
     store->hold.current = 0;
     run_hook(commit, offsetof(struct ns_mount_ops, after), false);
     return 0;

@@ -88,6 +88,7 @@ int ns_call_ask_mount(struct ns_call *call, bool list, uint64_t offset)
                                        .answer = answer_request};
     call->connection->request = request;
     call->connection->references++;
+    ns_store_publish(call->server->store); /* modules look at what is published */
     (list ? mount->ops->list : mount->ops->read)(mount, &request->query);
     return NS_ANSWERED_ELSEWHERE;
 }

@@ -106,6 +106,7 @@ static void write_output(struct ns_connection *connection)
     size_t size = sendable(connection);
     ssize_t sent;
 
+    ns_store_publish(connection->server->store); /* before anybody is told of it */
     if (size == 0)
         return;
     sent = connection->transport->send(connection, output->bytes + output->start, size);
@@ -141,6 +142,7 @@ static size_t run_messages(struct ns_connection *connection, const char *bytes, 
     struct ns_wire_header header;
     size_t used = 0;
 
+    ns_store_gather(connection->server->store, true);
     ns_events_move(connection);
     while (accepts(connection)) {
         int taken = ns_wire_next(bytes + used, size - used, &header);
@@ -157,6 +159,7 @@ static size_t run_messages(struct ns_connection *connection, const char *bytes, 
         ns_events_move(connection);
         used += (size_t)taken;
     }
+    ns_store_gather(connection->server->store, false);
     return used;
 }
 

@@ -465,6 +465,8 @@ static int run_in_txn(struct ns_call *call)
     uint64_t version;
     int error;
 
+    if (use < NS_TXN_CHECKED)
+        ns_store_publish(call->server->store); /* it may look at the whole store */
     if (use < NS_TXN_VIEW)
         return call->operation->run(call);
     error = begin_own(call);

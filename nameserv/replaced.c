@@ -15,8 +15,7 @@
 
 enum { REPLACED_FIRST = 16 };
 
-/* Room for count blocks more. 0 or -ENOMEM. */
-static int make_room(struct ns_replaced *replaced, struct ns_pool *pool, size_t count)
+int ns_replaced_reserve(struct ns_replaced *replaced, struct ns_pool *pool, size_t count)
 {
     size_t capacity = replaced->capacity == 0 ? REPLACED_FIRST : replaced->capacity;
     uintptr_t *blocks;
@@ -37,7 +36,7 @@ static int make_room(struct ns_replaced *replaced, struct ns_pool *pool, size_t 
 
 int ns_build_reserve(struct ns_build *build, size_t count)
 {
-    return make_room(&build->replaced, build->pool, count);
+    return ns_replaced_reserve(&build->replaced, build->pool, count);
 }
 
 static void remember(struct ns_build *build, uintptr_t tagged)
@@ -137,7 +136,7 @@ static void take_apart(struct ns_replaced *replaced, struct ns_pool *pool, uintp
 {
     size_t count;
     const uintptr_t *slots = slots_below(slot, &count);
-    bool room = make_room(replaced, pool, count) == 0;
+    bool room = ns_replaced_reserve(replaced, pool, count) == 0;
 
     for (size_t i = 0; i < count; i++) {
         if (room) {
@@ -166,6 +165,25 @@ bool ns_replaced_free_some(struct ns_replaced *replaced, struct ns_pool *pool, s
     free(replaced->blocks);
     *replaced = (struct ns_replaced){0};
     return true;
+}
+
+void ns_replaced_join(struct ns_replaced *to, struct ns_replaced *from, struct ns_pool *pool,
+                      uint64_t serial)
+{
+    to->bytes += from->bytes;
+    for (size_t i = 0; i < from->count; i++) {
+        uintptr_t tagged = from->blocks[i];
+
+        if (!(tagged & NS_REPLACED_TREE) && ns_slot_owner(tagged) >= serial) {
+            to->bytes -= block_bytes(tagged);
+            ns_block_free(tagged, pool);
+        } else {
+            assert(to->count < to->capacity);
+            to->blocks[to->count++] = tagged;
+        }
+    }
+    free(from->blocks);
+    *from = (struct ns_replaced){0};
 }
 
 void ns_replaced_free(struct ns_replaced *replaced, struct ns_pool *pool)

@@ -313,6 +313,7 @@ static void flush(struct ns_timer *timer)
     /* Its place in the heap was just given up, so there is room for it. */
     ns_timer_start(server->loop, timer, FLUSH_IDLE);
     ns_connection_serve_ready(server);
+    ns_store_publish(server->store); /* also what a client has asked for that is gone */
 }
 
 /* ---- /stats/server ---- */

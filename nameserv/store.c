@@ -36,6 +36,7 @@ static int make_version(struct ns_store *store)
         return -ENOMEM;
     store->version->number = 1;
     store->version->root = first_root(store->pool);
+    store->published = store->version;
     return store->version->root == NULL ? -ENOMEM : 0;
 }
 
@@ -113,7 +114,7 @@ void ns_store_free(struct ns_store *store)
 
 const struct ns_version *ns_store_version(struct ns_store *store)
 {
-    return ns_rcu_load(store->version);
+    return ns_rcu_load(store->published);
 }
 
 int ns_store_derived_slot(struct ns_store *store)
@@ -191,6 +192,7 @@ bool ns_store_housekeep(struct ns_store *store)
  * slices of all that are in front of it. */
 void ns_store_drain(struct ns_store *store)
 {
+    ns_store_publish(store);
     for (int rounds = 0; rounds < 8; rounds++) {
         ns_anchors_sweep(store, store->anchors.count);
         ns_reclaim_wait(&store->reclaim);

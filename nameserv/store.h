@@ -68,7 +68,15 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **store
 /* Free everything. All transactions must be over, all anchors forgotten and all lcores gone. */
 void ns_store_free(struct ns_store *store);
 
-/* The newest version. Any registered reader inside its read section; wait-free. */
+/* Let commits of plain names wait until ns_store_publish(), and be published together. Until then only the
+ * control core's own transactions see them, so nothing may be answered before. A commit of anything else
+ * publishes all of them. on: from now on. */
+void ns_store_gather(struct ns_store *store, bool on);
+
+/* Publish what waits. */
+void ns_store_publish(struct ns_store *store);
+
+/* The newest published version. Any registered reader inside its read section; wait-free. */
 const struct ns_version *ns_store_version(struct ns_store *store);
 
 /* Give no commit from now on this number or one below. */
@@ -88,6 +96,7 @@ void ns_store_drain(struct ns_store *store);
 
 struct ns_store_counters {
     uint64_t commits, conflicts, refusals;
+    uint64_t publications; /* versions made visible; one may stand for several commits */
     uint64_t notices, notices_coalesced; /* pushed; not pushed because one was pending */
     uint64_t records_compiled, records_same;
     uint64_t anchors, anchors_forgotten;

@@ -94,8 +94,18 @@ struct ns_anchors {
     struct ns_anchor *sweep;         /* where the search for unused ones goes on */
 };
 
+/* Commits that are not visible to others yet; publish.c. */
+struct ns_gathering {
+    bool on;               /* commits may wait */
+    struct ns_batch *tree; /* what they have replaced; NULL: none waits */
+    uint64_t first_number; /* of them */
+    uint64_t first_serial; /* builds from it on began after the first of them */
+};
+
 struct ns_store {
-    struct ns_version *version; /* ns_rcu_load() by readers */
+    struct ns_version *version;   /* the newest; control core only */
+    struct ns_version *published; /* ns_rcu_load() by readers */
+    struct ns_gathering gathering;
     struct ns_pool *pool;
     uint64_t serial; /* of the last build */
     struct ns_reclaim reclaim;
@@ -248,6 +258,17 @@ struct ns_commit {
 
 int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reason,
                   void (*judge)(const struct ns_reason *reason, void *arg), void *judge_arg);
+
+/* ---- publish.c ---- */
+
+/* May the commit, which is judged, wait for others? Then joining them can't fail. */
+bool ns_publish_may_wait(struct ns_commit *commit);
+
+/* Make it the newest version: visible at once, with all that were gathered, or later. In the second case it has
+ * to be joined when nobody looks at the version before any more. */
+void ns_publish_now(struct ns_commit *commit);
+void ns_publish_later(struct ns_commit *commit);
+void ns_publish_joined(struct ns_commit *commit);
 
 /* Note a refusal's sentence. Returns -error. */
 int ns_reason_set(struct ns_reason *reason, int error, const char *path, const char *format, ...)

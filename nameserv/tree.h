@@ -120,6 +120,14 @@ struct ns_replaced {
     size_t bytes; /* of pool memory that the blocks hold */
 };
 
+/* Room for count blocks more. 0 or -ENOMEM. */
+int ns_replaced_reserve(struct ns_replaced *replaced, struct ns_pool *pool, size_t count);
+
+/* Move all from one to another, which has room for them, and free the vector; but free those at once that a
+ * build of this serial or a later one has made. */
+void ns_replaced_join(struct ns_replaced *to, struct ns_replaced *from, struct ns_pool *pool,
+                      uint64_t serial);
+
 /* Free every block, and the vector. Control core, after the grace period. */
 void ns_replaced_free(struct ns_replaced *replaced, struct ns_pool *pool);
 

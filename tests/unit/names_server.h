@@ -103,6 +103,10 @@ static void store_read(struct ns_query *query, const char *below, void *arg)
         ns_query_printf(query, "%" PRIu64, counters.waiting_bytes);
     else if (strcmp(below, "transactions_open") == 0)
         ns_query_printf(query, "%" PRIu64, counters.transactions_open);
+    else if (strcmp(below, "commits") == 0)
+        ns_query_printf(query, "%" PRIu64, counters.commits);
+    else if (strcmp(below, "publications") == 0)
+        ns_query_printf(query, "%" PRIu64, counters.publications);
     else if (strcmp(below, "anchors") == 0)
         ns_query_printf(query, "%" PRIu64, counters.anchors);
     else
