@@ -133,6 +133,9 @@ $(B)/bench/generator.so: $(O)/bench/generator.o
 	$(call link,-shared -Wl$(comma)--as-needed $(DPDK_LIBS) -ldl)
 $(B)/bench/xen_stub.so: $(O)/bench/xen_stub.o
 	$(call link,-shared -ldl)
+# A daemon that is wrong on purpose, see there.
+$(B)/bench/in_place: $(O)/bench/in_place.o $(O)/dataplane/main.o $(LIBS)
+	$(call link,-Wl$(comma)--wrap=ns_anchors_publish $(LDLIBS))
 $(B)/bench/%: $(O)/bench/%.o $(LIBS)
 	$(call link,$(LDLIBS))
 # test_x tests x.c: it is linked with the folder of x.c and those below, any other test with all.

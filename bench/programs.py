@@ -143,10 +143,10 @@ route add 10.2.0.0/16 via 10.0.0.5
 class Kedged(Program):
     """The daemon, with a connection to its control socket."""
 
-    def __init__(self, flows, capacity=None, configuration=CONFIGURATION, arguments=()):
+    def __init__(self, flows, capacity=None, configuration=CONFIGURATION, arguments=(), binary=KEDGED):
         self.names = None
         super().__init__("kedged",
-                         [KEDGED, "--socket", "@DIR@/socket", "--config", "@DIR@/config", "--cores", "0,1",
+                         [binary, "--socket", "@DIR@/socket", "--config", "@DIR@/config", "--cores", "0,1",
                           "--file-prefix", prefix(), "--flows", str(capacity or max(flows, 1024)),
                           "--flow-idle", "3600", "--packets", "16384", "--poll", *arguments,
                           *([] if hugepages() else ["--no-huge"])],

@@ -89,12 +89,15 @@ class Report:
 
     def picture(self, title, xlabel, ylabel, series, logarithmic=True):
         """series: {label: [(x, y), ...]}; drawn by gnuplot, as SVG."""
+        def quoted(text):
+            return "'" + text.replace("'", "''") + "'"
+
         script = [
             "set terminal svg size 800,500 background 'white'",
             f"set output '{self.path('svg')}'",
-            f"set title '{title}'",
-            f"set xlabel '{xlabel}'",
-            f"set ylabel '{ylabel}'",
+            f"set title {quoted(title)}",
+            f"set xlabel {quoted(xlabel)}",
+            f"set ylabel {quoted(ylabel)}",
             "set grid",
             "set key top left",
             "set yrange [0:*]",
@@ -105,7 +108,7 @@ class Report:
         for number, (label, points) in enumerate(series.items()):
             rows = "\n".join(f"{x} {y}" for x, y in points)
             script.append(f"$s{number} << EOD\n{rows}\nEOD")
-            blocks.append(f"$s{number} with linespoints linewidth 2 title '{label}'")
+            blocks.append(f"$s{number} with linespoints linewidth 2 title {quoted(label)}")
         script.append("plot " + ", ".join(blocks))
         try:
             subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=True)

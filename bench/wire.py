@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+From a client's request to the wire, for kedged and for what people use instead, in one run.
+
+kedged: a client (bench/change.c) writes a neighbour's new address to the control socket while one lcore forwards at
+full rate; the time is from just before the request is handed to the kernel until the first frame leaves with the new
+address. One lcore sends all frames in order, so that is when the old address is gone. The client and the control
+core share CPU 0; the worker polls on CPU 1. dependents is the number of flows that are bound to the neighbour.
+
+Linux: the same through RTM_NEWNEIGH, between network namespaces; the sender, and with it the forwarding, is on CPU 1.
+Open vSwitch: a flow_mod, until the last frame with the old address: its cached flows follow one after the other
+(exact=1: one cached flow for each connection; exact=0: one for all).
+
+Torn headers: as many changes as the socket takes, and the frames in which the destination was neither the old nor
+the new address; then the same with a daemon that edits headers in place on purpose, which shows that the test
+finds them.
+"""
+
+import os
+import subprocess
+
+from bench import peers, programs
+from bench.push import fill, tsc_ghz
+from bench.report import median, percentile, spread
+
+CHANGE = os.path.join(programs.TOP, "build/bench/change")
+CROSS_CORE = os.path.join(programs.TOP, "build/bench/cross_core")
+IN_PLACE = os.path.join(programs.TOP, "build/bench/in_place")
+NAME = "/neigh/out/10.0.0.5"
+GAP_US = 2000
+
+
+def change(kedged, mode, count, number):
+    command = ["taskset", "-c", "0", CHANGE, mode, os.path.join(kedged.directory, "socket"), kedged.generator.path,
+               NAME, str(count), str(number)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+    return done.stdout.splitlines()
+
+
+def kedged_times(dependents, changes, polls):
+    """Microseconds from the request to the first new frame, for each change."""
+    with programs.Kedged(1, capacity=max(dependents, 1024) + 1024,
+                         arguments=["--poll-control"] if polls else []) as kedged:
+        fill(kedged, dependents)
+        change(kedged, "one", 100, GAP_US)
+        return [int(line.split()[1]) / 1000 for line in change(kedged, "one", changes, GAP_US)]
+
+
+def measure_kedged(report, times, sizes, polls):
+    word = "polls" if polls else "sleeps"
+    for size in sizes:
+        rounds = times[polls, size]
+        every = [value for one in rounds for value in one]
+        report.result("push.socket_to_wire_us.p50", median(every), "us", dependents=size, control=word,
+                      range=spread([median(one) for one in rounds]))
+        report.result("push.socket_to_wire_us.p99", percentile(every, 0.99), "us", dependents=size, control=word)
+
+
+def measure_linux(report, rounds, kedged_rounds):
+    every = [value for one, _ in rounds for value in one]
+    report.result("push.socket_to_wire_us.linux.p50", median(every), "us", flows=10000,
+                  range=spread([median(one) for one, _ in rounds]))
+    report.result("push.socket_to_wire_us.linux.p99", percentile(every, 0.99), "us", flows=10000,
+                  mpps=f"{median([rate for _, rate in rounds]) / 1e6:.2f}")
+    ratios = [median(ours) / median(theirs[0]) for ours, theirs in zip(kedged_rounds, rounds)]
+    report.result("push.socket_vs_linux", median(ratios), "ratio", range=spread(ratios))
+
+
+def measure_open_vswitch(report, quick):
+    if not os.path.exists(peers.OVS) or not programs.hugepages():
+        print("Open vSwitch is left out: it needs openvswitch-switch-dpdk and hugepages (make hugepages)")
+        return
+    with programs.Kedged(1) as kedged:
+        ghz = tsc_ghz(kedged.generator)
+    for flows, exact in [(1, True), (1000, True), (100000, False)] + ([] if quick else [(10000, True), (100000, True)]):
+        times, cached = peers.open_vswitch(5 if quick else 11, flows, exact, ghz)
+        report.result("push.socket_to_wire_us.ovs.p50", median(times), "us", flows=flows, exact=int(exact),
+                      cached=cached, range=spread(times))
+
+
+def measure_torn(report, changes):
+    for name, binary, count in (("push.torn_frames", programs.KEDGED, changes),
+                                ("push.torn_frames.in_place", IN_PLACE, changes // 10)):
+        with programs.Kedged(1, binary=binary) as kedged:
+            before = kedged.generator.sent
+            done, seconds = change(kedged, "many", count, 64)[0].split()
+            frames = kedged.generator.sent - before
+            torn = kedged.generator.torn
+        report.result(name, torn, "frames", frames=frames, changes=done, changes_per_s=f"{count / float(seconds):.0f}")
+
+
+def cross_core():
+    return float(subprocess.run([CROSS_CORE], capture_output=True, text=True, check=True).stdout)
+
+
+def run(report, rounds, quick):
+    sizes = [1, 1000, 1000000]
+    changes = 200 if quick else 1000
+    times = {(polls, size): [] for polls in (True, False) for size in sizes}
+    linux, round_trips = [], []
+    for _ in range(rounds):
+        round_trips.append(cross_core())
+        for key, list_ in times.items():
+            list_.append(kedged_times(key[1], changes, key[0]))
+        linux.append(peers.linux(changes, 10000))
+    report.result("push.cross_core_ns", median(round_trips), "ns", range=spread(round_trips))
+    for polls in (True, False):
+        measure_kedged(report, times, sizes, polls)
+    measure_linux(report, linux, times[True, 1])
+    measure_open_vswitch(report, quick)
+    measure_torn(report, 200000 if quick else 10000000)
+    report.write()
+    report.picture("From a client's request to the first frame with the new address", "dependent flows", "us (median)",
+                   {label: [(size, median([v for one in times[polls, size] for v in one])) for size in sizes]
+                    for label, polls in (("control core polls", True), ("control core sleeps", False))})
