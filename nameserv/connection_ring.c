@@ -9,6 +9,8 @@
 #include "nameserv/connection_ring.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -72,8 +74,6 @@ static void ring_close(struct ns_connection *connection)
     struct ns_attached_ring *ring = ring_of(connection);
 
     ring->connection = NULL;
-    if (ring->domain != NULL && ring->domain->connection == connection)
-        ring->domain->connection = NULL;
     ns_timer_stop(ring->server->loop, &ring->again);
     if (connection->malformed && ring->domain != NULL)
         fail(ring, NS_RING_PROTOCOL, "it announced a message of more than 4096 bytes");
@@ -91,7 +91,7 @@ static int open_connection(struct ns_attached_ring *ring)
     if (connection == NULL)
         return -ENOMEM;
     connection->carrier = ring;
-    ring->connection = ring->domain->connection = connection;
+    ring->connection = connection;
     return 0;
 }
 
@@ -187,12 +187,26 @@ void ns_attached_rings_leave(struct ns_connection *introducer)
     }
 }
 
+int ns_ring_refuse(struct ns_reason *reason, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(reason->text, sizeof(reason->text), format, arguments);
+    va_end(arguments);
+    reason->path[0] = '\0';
+    return -EINVAL;
+}
+
 int ns_attached_ring_introduce(struct ns_connection *introducer, struct ns_domain *domain,
                                uint64_t gfn, uint32_t port, struct ns_reason *reason)
 {
     struct ns_attached_ring *before = domain->ring;
     int error;
 
+    if (before != NULL && before->connection == introducer) /* which runs this request */
+        return ns_ring_refuse(reason, "a domain does not introduce itself again; it asks its ring "
+                                      "for a new connection");
     if (introducer->handed == NULL && before != NULL) {
         ns_attached_ring_restart(before);
         return 0;

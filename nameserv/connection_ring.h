@@ -67,6 +67,10 @@ int ns_attached_ring_introduce(struct ns_connection *introducer, struct ns_domai
 /* Close the connection and detach: the domain is being released, or the server ends. */
 void ns_attached_ring_stop(struct ns_attached_ring *ring);
 
+/* Set the sentence about a refusal; -EINVAL. */
+int ns_ring_refuse(struct ns_reason *reason, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* ---- ring_memory.c ---- */
 
 /* Descriptors handed in with INTRODUCE, in this order. */

@@ -34,7 +34,7 @@
 
 #include "nameserv/rcu.h"
 
-enum { WRITER_NICE = 10, FILE_MODE = 0600, FULL_PIPE_MS = 100 };
+enum { WRITER_NICE = 5, FILE_MODE = 0600, FULL_PIPE_MS = 100 };
 #define SYSLOG "syslog:"
 
 struct ns_log_file {

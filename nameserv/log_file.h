@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { NS_LOG_FILE_BUFFER = 1 << 20, NS_LOG_FILE_LAG_MS = 50, NS_LOG_FILE_LINE_MAX = 1024 };
+enum { NS_LOG_FILE_BUFFER = 4 << 20, NS_LOG_FILE_LAG_MS = 50, NS_LOG_FILE_LINE_MAX = 1024 };
 
 struct ns_log_file;
 

@@ -35,13 +35,6 @@ struct memory_ring {
 
 /* ---- what is handed in ---- */
 
-static int refuse(struct ns_reason *reason, const char *text)
-{
-    reason->path[0] = '\0';
-    snprintf(reason->text, sizeof(reason->text), "%s", text);
-    return -EINVAL;
-}
-
 static int check_memory(int fd, uint64_t gfn, struct ns_reason *reason)
 {
     int seals = fcntl(fd, F_GET_SEALS);
@@ -49,13 +42,14 @@ static int check_memory(int fd, uint64_t gfn, struct ns_reason *reason)
     struct stat file;
 
     if (seals < 0 || fstatfs(fd, &system) < 0 || system.f_type != TMPFS_MAGIC)
-        return refuse(reason, "the first descriptor is no memfd of ordinary pages");
+        return ns_ring_refuse(reason, "the first descriptor is no memfd of ordinary pages");
     if ((seals & F_SEAL_SHRINK) == 0)
-        return refuse(reason, "the memory can shrink; seal it with F_SEAL_SHRINK");
+        return ns_ring_refuse(reason, "the memory can shrink; seal it with F_SEAL_SHRINK");
     if ((seals & F_SEAL_WRITE) != 0)
-        return refuse(reason, "the memory is sealed against writing, and the server writes to it");
+        return ns_ring_refuse(reason,
+                              "the memory is sealed against writing, and the server writes to it");
     if (fstat(fd, &file) < 0 || gfn >= (uint64_t)file.st_size / NS_RING_PAGE_SIZE)
-        return refuse(reason, "the memory has no page of that number");
+        return ns_ring_refuse(reason, "the memory has no page of that number");
     return 0;
 }
 
@@ -82,7 +76,8 @@ static int check_event(int fd, struct ns_reason *reason)
     int flags = fcntl(fd, F_GETFL);
 
     if (!is_socket(fd) && !is_eventfd(fd))
-        return refuse(reason, "the second and third descriptor must be eventfds or sockets");
+        return ns_ring_refuse(reason,
+                              "the second and third descriptor must be eventfds or sockets");
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
     return 0;
@@ -93,7 +88,8 @@ static int check(const struct ns_handed *handed, uint64_t gfn, struct ns_reason 
     int error;
 
     if (handed->count <= NS_HANDED_TO_GUEST || handed->count > NS_HANDED_MAX)
-        return refuse(reason, "a ring takes a memfd, an event descriptor to the server, one to the "
+        return ns_ring_refuse(reason,
+                              "a ring takes a memfd, an event descriptor to the server, one to the "
                               "guest, and perhaps one that tells when the guest is gone");
     error = check_memory(handed->fds[NS_HANDED_MEMORY], gfn, reason);
     if (error == 0)

@@ -13,7 +13,6 @@
 #ifdef NS_WITH_XEN
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -40,13 +39,6 @@ struct xen_ring {
     struct ns_attached_ring ring; /* first */
     evtchn_port_t port;           /* our end */
 };
-
-static int refuse(struct ns_reason *reason, int error, const char *what)
-{
-    reason->path[0] = '\0';
-    snprintf(reason->text, sizeof(reason->text), "%s: %s", what, strerror(error));
-    return -EINVAL;
-}
 
 /* ---- the carrier ---- */
 
@@ -137,7 +129,8 @@ static int open_xen(struct ns_server *server, struct ns_reason *reason)
         int error = errno;
 
         ns_xen_close(server);
-        return refuse(reason, error, "event channels and grant tables of Xen can't be used");
+        return ns_ring_refuse(reason, "event channels and grant tables of Xen can't be used: %s",
+                              strerror(error));
     }
     return 0;
 }
@@ -151,13 +144,14 @@ static int map_and_bind(struct xen_ring *ring, uint32_t domid, uint32_t port,
     ring->ring.page = xengnttab_map_grant_ref(xen->grants, domid, GNTTAB_RESERVED_XENSTORE,
                                               PROT_READ | PROT_WRITE);
     if (ring->ring.page == NULL)
-        return refuse(reason, errno, "the page that the domain grants can't be mapped");
+        return ns_ring_refuse(reason, "the page that the domain grants can't be mapped: %s",
+                              strerror(errno));
     bound = xenevtchn_bind_interdomain(xen->events, domid, port);
     if (bound < 0) {
         int error = errno;
 
         xengnttab_unmap(xen->grants, ring->ring.page, 1);
-        return refuse(reason, error, "the event channel can't be bound");
+        return ns_ring_refuse(reason, "the event channel can't be bound: %s", strerror(error));
     }
     ring->port = (evtchn_port_t)bound;
     return 0;

@@ -188,7 +188,8 @@ static void what_does_not_fit_is_counted_and_said(void **state)
     struct ns_log_file_counters counters;
     struct ns_log_file *file;
     static char line[NS_LOG_FILE_LINE_MAX];
-    static char bytes[4 << 20];
+    static char bytes[4 * NS_LOG_FILE_BUFFER];
+    enum { LINES = 3 * NS_LOG_FILE_BUFFER / NS_LOG_FILE_LINE_MAX };
     size_t size = 0;
     unsigned said = 0;
     char *text;
@@ -201,10 +202,10 @@ static void what_does_not_fit_is_counted_and_said(void **state)
     assert_true(fd >= 0);
     file = open_log(&never_rotated);
     memset(line, 'y', sizeof(line));
-    for (int i = 0; i < 3000; i++) /* three times what the buffer takes */
+    for (int i = 0; i < LINES; i++)
         ns_log_file_put(file, line, sizeof(line));
     ns_log_file_counters(file, &counters);
-    assert_int_equal(counters.lines + counters.left_out, 3000);
+    assert_int_equal(counters.lines + counters.left_out, LINES);
     assert_true(counters.left_out > 0);
 
     assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
