@@ -240,7 +240,7 @@ static uint64_t sleep_time(struct control *control, bool active)
     if (control->poll)
         return 0;
     if (control->workers.count == 0)
-        return 100 * MS;
+        return ns_store_waits(control->store) ? 100 * MS : UINT64_MAX;
     if (active)
         control->active_until = now + MS;
     if (now < control->active_until)

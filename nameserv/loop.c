@@ -21,6 +21,7 @@
 enum { EVENTS_A_ROUND = 64 };
 #define NS_A_SECOND      UINT64_C(1000000000)
 #define NS_A_MILLISECOND UINT64_C(1000000)
+#define NS_FOR_EVER      (UINT64_MAX / 4) /* from here on the kernel is not bothered with a timer */
 
 struct ns_loop {
     int epoll;
@@ -245,15 +246,15 @@ static int wait_events(struct ns_loop *loop, uint64_t timeout)
     struct timespec time = {.tv_sec = (time_t)(timeout / NS_A_SECOND),
                             .tv_nsec = (long)(timeout % NS_A_SECOND)};
     int count = epoll_pwait2(loop->epoll, loop->events, EVENTS_A_ROUND,
-                             timeout == UINT64_MAX ? NULL : &time, NULL);
+                             timeout >= NS_FOR_EVER ? NULL : &time, NULL);
 
     if (count < 0 && errno == ENOSYS) { /* before Linux 5.11: whole milliseconds, rather too late */
         uint64_t ms = timeout / NS_A_MILLISECOND + (timeout % NS_A_MILLISECOND != 0);
 
         count = epoll_wait(loop->epoll, loop->events, EVENTS_A_ROUND,
-                           timeout == UINT64_MAX ? -1
-                           : ms > INT32_MAX      ? INT32_MAX
-                                                 : (int)ms);
+                           timeout >= NS_FOR_EVER ? -1
+                           : ms > INT32_MAX       ? INT32_MAX
+                                                  : (int)ms);
     }
     return count < 0 ? 0 : count;
 }

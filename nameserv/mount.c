@@ -87,15 +87,28 @@ bool ns_mount_forgets(const struct ns_mount *mount, const char *path, size_t pat
 
 /* ---- paths ---- */
 
-/* Legal everywhere. */
-static const bool legal[256] = {
-    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true,
-    ['_'] = true,         ['@'] = true,         ['/'] = true,
+/* Legal everywhere; a part of a path is not empty, so '/' does not follow '/'. */
+enum { LEGAL = 1, SLASH = 2 };
+static const unsigned char classes[256] = {
+    ['a' ... 'z'] = LEGAL, ['A' ... 'Z'] = LEGAL, ['0' ... '9'] = LEGAL, ['-'] = LEGAL,
+    ['_'] = LEGAL,         ['@'] = LEGAL,         ['/'] = SLASH,
 };
 
-static bool is_legal(unsigned char byte, const char *more)
+/* Where the path stops being legal, with these characters besides; its size if it does not. */
+static size_t legal_size(const char *path, size_t size, const char *more)
 {
-    return legal[byte] || (byte != 0 && strchr(more, byte) != NULL);
+    unsigned before = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        unsigned now = classes[(unsigned char)path[i]];
+
+        if (now == 0 && path[i] != '\0' && strchr(more, path[i]) != NULL)
+            now = LEGAL;
+        if (now == 0 || (now & before & SLASH) != 0)
+            return i;
+        before = now;
+    }
+    return size;
 }
 
 static int bad_shape(const char *path, size_t size, struct ns_reason *reason)
@@ -108,9 +121,6 @@ static int bad_shape(const char *path, size_t size, struct ns_reason *reason)
                              NS_PATH_MAX);
     if (size > 1 && path[size - 1] == '/')
         return ns_reason_set(reason, EINVAL, "", "a path does not end in '/'");
-    for (size_t i = 1; i < size; i++)
-        if (path[i] == '/' && path[i - 1] == '/')
-            return ns_reason_set(reason, EINVAL, "", "a path has no empty parts ('//')");
     return 0;
 }
 
@@ -118,20 +128,23 @@ int ns_mount_of_path(struct ns_store *store, const char *path, size_t size,
                      struct ns_reason *reason, const struct ns_mount **mount)
 {
     const char *more;
+    size_t at;
     int rc = bad_shape(path, size, reason);
 
     if (rc != 0)
         return rc;
     *mount = ns_mount_find(store, path, size);
     more = (*mount)->authority->chars;
-    for (size_t i = 0; i < size; i++)
-        if (!is_legal((unsigned char)path[i], more))
-            return ns_reason_set(
-                reason, EINVAL, "",
-                "byte 0x%02x at %zu is not allowed in a path below %s; letters, digits and "
-                "\"-_@%s\" are",
-                (unsigned char)path[i], i, (*mount)->path, more);
-    return 0;
+    at = legal_size(path, size, more);
+    if (at == size)
+        return 0;
+    if (path[at] == '/')
+        return ns_reason_set(reason, EINVAL, "", "a path has no empty parts ('//')");
+    return ns_reason_set(
+        reason, EINVAL, "",
+        "byte 0x%02x at %zu is not allowed in a path below %s; letters, digits and "
+        "\"-_@%s\" are",
+        (unsigned char)path[at], at, (*mount)->path, more);
 }
 
 int ns_store_path_check(struct ns_store *store, const char *path, size_t size,

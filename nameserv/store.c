@@ -158,7 +158,7 @@ struct ns_subscriber *ns_store_subscriber(struct ns_store *store, unsigned lcore
 
 enum { BLOCKS_PER_ROUND = 2048, ANCHORS_PER_ROUND = 8, ANCHORS_PER_ROUND_SHORT = 512 };
 
-static bool something_waits(const struct ns_store *store)
+bool ns_store_waits(const struct ns_store *store)
 {
     const struct ns_reclaim *reclaim = &store->reclaim;
 
@@ -182,7 +182,7 @@ bool ns_store_housekeep(struct ns_store *store)
     bool more = ns_reclaim_run(store, BLOCKS_PER_ROUND);
 
     more |= ns_anchors_sweep(store, anchors_to_sweep(&store->anchors));
-    if (something_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1) &&
+    if (ns_store_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1) &&
         ns_reclaim_due(reclaim))
         ns_reclaim_ask(reclaim);
     return more;

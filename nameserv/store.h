@@ -90,6 +90,10 @@ int ns_store_derived_slot(struct ns_store *store);
  * its loop. */
 bool ns_store_housekeep(struct ns_store *store);
 
+/* Does anything wait for a grace period? Then ns_store_housekeep() is to be called now and then, also if
+ * nothing else happens. */
+bool ns_store_waits(const struct ns_store *store);
+
 /* Wait (blocking) until everything that can be freed is freed. Tests and shutdown only. All other
  * readers must go on passing quiescent states. */
 void ns_store_drain(struct ns_store *store);
