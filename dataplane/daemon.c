@@ -261,6 +261,22 @@ static int start_access_log(struct daemon *daemon)
     return error;
 }
 
+static void stop_logs(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    ns_server_set_access_log(daemon->server, NULL);
+    logs_stop(&daemon->logs);
+}
+
+static int start_logs(void *arg)
+{
+    struct daemon *daemon = arg;
+    int error = logs_start_own(&daemon->logs, daemon->options);
+
+    return error == 0 ? start_access_log(daemon) : error;
+}
+
 static int start(struct daemon *daemon)
 {
     int error = restart_take_state(&daemon->restart);
@@ -382,7 +398,12 @@ static void stop(struct daemon *daemon)
 int daemon_run(const struct options *options)
 {
     struct daemon daemon = {.options = options, .restart.options = options, .signals.fd = -1};
-    int error = start(&daemon);
+    int error;
+
+    daemon.restart.stop_logs = stop_logs;
+    daemon.restart.start_logs = start_logs;
+    daemon.restart.logs_arg = &daemon;
+    error = start(&daemon);
 
     if (error == 0)
         ns_loop_run(daemon.loop);

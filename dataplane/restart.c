@@ -123,9 +123,8 @@ void restart_end_journal(struct restart *restart)
 /* ---- clients ---- */
 
 /* Before exec: all that is queued gets into the file, which is closed. */
-static int pause_journal(void *arg, struct ns_reason *reason)
+static int end_journal(struct restart *restart, struct ns_reason *reason)
 {
-    struct restart *restart = arg;
     struct ns_journal *journal = restart->journal;
 
     if (journal == NULL)
@@ -139,15 +138,28 @@ static int pause_journal(void *arg, struct ns_reason *reason)
     return say(reason, -EIO, "the journal can't be written; the daemon ends");
 }
 
-/* Without a journal nothing may be promised any more. */
-static void resume_journal(void *arg)
+static int pause_threads(void *arg, struct ns_reason *reason)
+{
+    struct restart *restart = arg;
+    int error = end_journal(restart, reason);
+
+    if (error == 0)
+        restart->stop_logs(restart->logs_arg);
+    return error;
+}
+
+/* Without a journal, or a log that was asked for, nothing may be promised any more. */
+static void resume_threads(void *arg)
 {
     struct restart *restart = arg;
     struct ns_reason reason = {.text = ""};
+    int error = restart->start_logs(restart->logs_arg);
 
-    if (restart->options->journal == NULL)
-        return;
-    if (refused(open_journal(restart, &reason), &reason) != 0 || begin_journal(restart) != 0)
+    if (error == 0 && restart->options->journal != NULL)
+        error = refused(open_journal(restart, &reason), &reason);
+    if (error == 0 && restart->options->journal != NULL)
+        error = begin_journal(restart);
+    if (error != 0)
         ns_loop_stop(restart->loop);
 }
 
@@ -167,8 +179,8 @@ static int fill_server(struct restart *restart)
 int restart_start_clients(struct restart *restart)
 {
     const struct ns_live_update_options options = {.argv = restart->options->argv,
-                                                   .pause = pause_journal,
-                                                   .resume = resume_journal,
+                                                   .pause = pause_threads,
+                                                   .resume = resume_threads,
                                                    .arg = restart};
     int error = fill_server(restart);
 

@@ -21,6 +21,12 @@ struct restart {
     struct ns_stats *stats;
     struct ns_server *server;
 
+    /* What the daemon's logs have queued is written before the process becomes another; they are opened again if
+     * that fails. start: 0 or a negative errno. */
+    void (*stop_logs)(void *arg);
+    int (*start_logs)(void *arg);
+    void *logs_arg;
+
     /* private */
     struct ns_journal *journal;    /* NULL: none */
     struct ns_live_state *state;   /* of the process before; NULL: there was none, or it is taken */

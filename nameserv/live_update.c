@@ -174,10 +174,11 @@ static void run(struct ns_live_update *update)
     struct ns_reason reason = {.text = ""};
     int error = try_binary(update, &reason);
 
-    if (error == 0)
-        error = update->options.pause(update->options.arg, &reason);
     if (error == 0) {
         ns_log(NS_LOG_NOTICE, "live update: %s takes over", update->binary);
+        error = update->options.pause(update->options.arg, &reason);
+    }
+    if (error == 0) {
         error = become(update);
         update->options.resume(update->options.arg);
     }

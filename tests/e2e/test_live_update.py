@@ -214,6 +214,31 @@ def test_a_journal_that_is_new_to_it(names_only, binary, tmp_path):
     assert again.names.tree("/tool") == {"/tool/old": "1", "/tool/new": "2"}
 
 
+def test_logs_go_on(names_only, binary, tmp_path):
+    """What was queued for the logs is written before, and the new program goes on with them; so does the old one if
+    the new one can't be run."""
+    log, access = tmp_path / "own.log", tmp_path / "access.log"
+    daemon = names_only(args=["--log-file", log, "--access-log", access])
+    n = daemon.connect()
+    for turn in range(4):
+        for number in range(100):
+            n.write(f"/tool/{turn}/{number}", "")
+        broken = tmp_path / "broken"
+        if turn == 2:
+            shutil.copy(binary, broken)
+            with daemon.connect() as admin:
+                assert control(admin, "-f", broken) == "OK"
+                broken.write_bytes(b"no program")
+                assert "take over" in control(admin, "-s")
+        else:
+            update(daemon, [binary, KEDGED][turn % 2])
+    assert "takes over" in log.read_text()
+    n.write("/tool/last", "")
+    wait_until(lambda: "/tool/last" in access.read_text(), 5 * SLOW)
+    written = access.read_text()
+    assert all(f"/tool/{turn}/{number}" in written for turn in range(4) for number in range(100))
+
+
 def test_refusals(names_only, binary, tmp_path, kedged):
     daemon = names_only()
     n = daemon.names
