@@ -34,12 +34,28 @@ static int chain_begin(struct chain *chain, struct ns_anchor *anchor, struct ns_
     return 0;
 }
 
-static void depend_on_link(struct chain *chain, const char *what, const char *name)
+/* Depend on a name, and note when it was written. */
+static void depend(struct chain *chain, enum adjacency_link link, const char *path)
+{
+    uint32_t changed = (uint32_t)ns_compile_depend(chain->compile, path);
+
+    chain->record->changed[link] = RTE_MAX(chain->record->changed[link], changed);
+}
+
+static void depend_on_link(struct chain *chain, enum adjacency_link link, const char *what,
+                           const char *name)
 {
     char path[LINK_NAME_MAX + 16];
 
     snprintf(path, sizeof(path), "/%s/%s", what, name);
-    ns_compile_depend(chain->compile, path);
+    depend(chain, link, path);
+}
+
+static const struct ns_entry *read_name(struct chain *chain, enum adjacency_link link,
+                                        const char *path)
+{
+    depend(chain, link, path);
+    return ns_tree_lookup(ns_compile_version(chain->compile)->root, path, strlen(path));
 }
 
 /* ---- stations ---- */
@@ -55,7 +71,7 @@ static const struct link_port *station_port(struct chain *chain, const struct li
     if (entry == NULL ||
         station_parse(ns_entry_value(entry), entry->value_size, name, &is_static) != 0)
         return NULL;
-    depend_on_link(chain, "port", name);
+    depend_on_link(chain, ADJACENCY_PORT, "port", name);
     port = links_port(chain->links, name);
     if (port == NULL || port->bridge == LINK_NO_ID ||
         &chain->links->bridges[port->bridge] != bridge)
@@ -108,9 +124,9 @@ static void through_bridge(struct chain *chain, const struct link_iface *iface,
     const struct link_port *port;
     char path[LINK_NAME_MAX + 32];
 
-    depend_on_link(chain, "bridge", bridge->name);
+    depend_on_link(chain, ADJACENCY_INTERFACE, "bridge", bridge->name);
     station_path(bridge->name, mac, path, sizeof(path));
-    port = station_port(chain, bridge, ns_compile_read(chain->compile, path));
+    port = station_port(chain, bridge, read_name(chain, ADJACENCY_STATION, path));
     if (port != NULL) {
         through_port(chain, port, iface, mac);
         return;
@@ -131,7 +147,7 @@ static void through_iface(struct chain *chain, const struct link_iface *iface,
         return;
     }
     port = &chain->links->ports[iface->port];
-    depend_on_link(chain, "port", port->name);
+    depend_on_link(chain, ADJACENCY_PORT, "port", port->name);
     through_port(chain, port, iface, mac);
 }
 
@@ -149,11 +165,11 @@ static void resolve(struct chain *chain, uint16_t iface_id, rte_be32_t address)
     chain->record->iface = iface_id;
     chain->record->next_hop = address;
     if (name != NULL)
-        depend_on_link(chain, "iface", name);
+        depend_on_link(chain, ADJACENCY_INTERFACE, "iface", name);
     if (iface == NULL || (iface->port == LINK_NO_ID && iface->bridge == LINK_NO_ID))
         return;
     neighbour_path(iface->name, address, path, sizeof(path));
-    entry = ns_compile_read(chain->compile, path);
+    entry = read_name(chain, ADJACENCY_NEIGHBOUR, path);
     if (entry == NULL ||
         neighbour_parse(ns_entry_value(entry), entry->value_size, &mac, &kind) != 0)
         chain->record->kind = ADJACENCY_HOLD;
@@ -213,6 +229,17 @@ int adjacency_compile_next_hop(struct ns_anchor *anchor, struct ns_compile *comp
     return rc;
 }
 
+/* When was the station's own name written? A change of it compiles the record, and otherwise only one of its
+ * bridge or its port does. */
+static void note_station(const struct chain *chain, const struct adjacency *before)
+{
+    uint32_t number = (uint32_t)chain->record->version, *changed = chain->record->changed;
+    bool other = changed[ADJACENCY_PORT] == number || changed[ADJACENCY_INTERFACE] == number;
+
+    changed[ADJACENCY_STATION] =
+        before != NULL && other ? before->changed[ADJACENCY_STATION] : number;
+}
+
 /* The anchor's own name is read past ns_compile_read(): a change of it compiles the record anyway. */
 int adjacency_compile_station(struct ns_anchor *anchor, struct ns_compile *compile)
 {
@@ -228,7 +255,7 @@ int adjacency_compile_station(struct ns_anchor *anchor, struct ns_compile *compi
     bridge = links_bridge_by_id(chain.links, key->scope);
     name = links_bridge_name(chain.owner->links, key->scope);
     if (name != NULL)
-        depend_on_link(&chain, "bridge", name);
+        depend_on_link(&chain, ADJACENCY_INTERFACE, "bridge", name);
     chain.record->bridge = key->scope;
     chain.record->station = key->mac;
     chain.record->kind = ADJACENCY_BLACKHOLE;
@@ -237,6 +264,7 @@ int adjacency_compile_station(struct ns_anchor *anchor, struct ns_compile *compi
     port = station_port(
         &chain, bridge,
         ns_tree_lookup(ns_compile_version(compile)->root, anchor->path, anchor->path_size));
+    note_station(&chain, anchor->record);
     if (port == NULL)
         chain.record->kind = ADJACENCY_BRIDGE_FLOOD;
     else if (port_usable(port))
@@ -259,7 +287,7 @@ bool adjacency_same(const void *a, const void *b)
     size_t start = sizeof(uint64_t);
 
     static_assert(offsetof(struct adjacency, version) == 0,
-                  "all that follows the version is compared");
+                  "what stands between the version and the links is compared");
     return memcmp((const char *)a + start, (const char *)b + start,
-                  sizeof(struct adjacency) - start) == 0;
+                  offsetof(struct adjacency, changed) - start) == 0;
 }

@@ -66,6 +66,15 @@ enum adjacency_kind {
 };
 const char *adjacency_kind_name(enum adjacency_kind kind);
 
+/* The names on the way from a next hop, or a station, to a port. */
+enum adjacency_link {
+    ADJACENCY_NEIGHBOUR,
+    ADJACENCY_STATION,
+    ADJACENCY_INTERFACE,
+    ADJACENCY_PORT,
+    ADJACENCY_LINKS,
+};
+
 /* The record of an adjacency's or a station's anchor. Immutable once published. */
 struct adjacency {
     uint64_t version;    /* commit that it was compiled in */
@@ -79,6 +88,9 @@ struct adjacency {
     rte_be32_t next_hop;
     uint8_t header[16];            /* Ethernet: destination, source, type */
     struct rte_ether_addr station; /* BRIDGED kinds: whose station this is */
+    /* Low half of the commit that last wrote each link's name (of a bridge, that of the interface); 0: no
+     * such link. For telling which one moved; two records that differ in this only are the same. */
+    uint32_t changed[ADJACENCY_LINKS];
 };
 static_assert(sizeof(struct adjacency) <= NS_CACHE_LINE, "an adjacency is read in one cache line");
 

@@ -273,22 +273,31 @@ static bool has_source(const struct ns_compile *compile, const struct ns_anchor 
     return edge != NULL;
 }
 
-void ns_compile_depend(struct ns_compile *compile, const char *path)
+/* What is published in the commit under way is not in the anchor yet. */
+static uint64_t changed_in(const struct ns_compile *compile, const struct ns_anchor *source)
+{
+    return compile->commit != NULL && (source->work & NS_WORK_CHANGED) != 0
+               ? compile->version->number
+               : ns_anchor_version(source);
+}
+
+uint64_t ns_compile_depend(struct ns_compile *compile, const char *path)
 {
     struct ns_anchor *source = plain_anchor(compile->store, path);
     struct ns_source *edge;
 
     if (source != NULL && has_source(compile, source))
-        return;
+        return changed_in(compile, source);
     edge = source == NULL ? NULL : ns_pool_get(compile->store->pool, sizeof(*edge));
     if (edge == NULL) {
         compile->failed = true;
-        return;
+        return 0;
     }
     assert(source->ops == NULL || source->ops->rank < compile->anchor->ops->rank);
     *edge = (struct ns_source){
         .source = source, .derived = compile->anchor, .next_source = compile->sources};
     compile->sources = edge;
+    return changed_in(compile, source);
 }
 
 const struct ns_entry *ns_compile_read(struct ns_compile *compile, const char *path)

@@ -11,25 +11,18 @@
 
 #include "nameserv/store_p.h"
 
-/* An anchor in a commit: where it stands. */
-enum {
-    WORK_QUEUED = 1,  /* in the list of its rank, to be compiled */
-    WORK_DONE = 2,    /* in the list of those to be published */
-    WORK_CHANGED = 4, /* the record is new, or it has none and the name has changed */
-};
-
 static void publish_later(struct ns_commit *commit, struct ns_anchor *anchor)
 {
-    anchor->work |= WORK_DONE;
+    anchor->work |= NS_WORK_DONE;
     anchor->next_work = commit->published;
     commit->published = anchor;
 }
 
 static void enqueue(struct ns_commit *commit, struct ns_anchor *anchor)
 {
-    if (anchor->work & (WORK_QUEUED | WORK_DONE))
+    if (anchor->work & (NS_WORK_QUEUED | NS_WORK_DONE))
         return;
-    anchor->work |= WORK_QUEUED;
+    anchor->work |= NS_WORK_QUEUED;
     anchor->next_work = commit->work[anchor->ops->rank];
     commit->work[anchor->ops->rank] = anchor;
 }
@@ -46,8 +39,8 @@ static void enqueue_changed(struct ns_commit *commit, struct ns_anchor *anchor)
 {
     if (anchor->ops != NULL && anchor->ops->compile != NULL) {
         enqueue(commit, anchor);
-    } else if (!(anchor->work & WORK_DONE)) {
-        anchor->work |= WORK_CHANGED;
+    } else if (!(anchor->work & NS_WORK_DONE)) {
+        anchor->work |= NS_WORK_CHANGED;
         publish_later(commit, anchor);
     }
     /* Also if the record turns out the same: who reads the name may read more of it than the record
@@ -78,7 +71,7 @@ static int compile_one(struct ns_commit *commit, struct ns_anchor *anchor)
         return 0;
     }
     anchor->new_record = compile.record;
-    anchor->work |= WORK_CHANGED;
+    anchor->work |= NS_WORK_CHANGED;
     enqueue_dependents(commit, anchor);
     if (anchor->record == NULL || anchor->ops->free_record == NULL)
         return 0;
@@ -106,7 +99,7 @@ int ns_anchors_compile(struct ns_commit *commit)
             int rc;
 
             commit->work[rank] = anchor->next_work;
-            anchor->work &= ~WORK_QUEUED;
+            anchor->work &= ~NS_WORK_QUEUED;
             rc = compile_one(commit, anchor);
             if (rc != 0)
                 return rc;
@@ -141,7 +134,7 @@ void ns_anchors_publish(struct ns_commit *commit)
         if (compiled)
             ns_anchor_take_sources(anchor, anchor->new_sources);
         anchor->new_sources = NULL;
-        if (!(anchor->work & WORK_CHANGED))
+        if (!(anchor->work & NS_WORK_CHANGED))
             continue;
         if (compiled)
             ns_rcu_publish(anchor->record, anchor->new_record);
@@ -191,7 +184,7 @@ void ns_anchors_notify(struct ns_commit *commit)
     for (struct ns_anchor *anchor = commit->published; anchor != NULL; anchor = anchor->next_work) {
         uint64_t mask;
 
-        if (!(anchor->work & WORK_CHANGED))
+        if (!(anchor->work & NS_WORK_CHANGED))
             continue;
         mask =
             atomic_load_explicit(&anchor->mask, memory_order_relaxed); /* after the fence: O1, P4 */

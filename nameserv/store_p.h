@@ -289,6 +289,13 @@ static inline const struct ns_mount *ns_mount_above(const struct ns_mount *mount
 
 /* ---- anchor.c ---- */
 
+/* An anchor in a commit: where it stands. */
+enum {
+    NS_WORK_QUEUED = 1,  /* in the list of its rank, to be compiled */
+    NS_WORK_DONE = 2,    /* in the list of those to be published */
+    NS_WORK_CHANGED = 4, /* the record is new, or it has none and the name has changed */
+};
+
 struct ns_source {
     struct ns_anchor *source, *derived;
     struct ns_source *next_source;     /* of derived */
