@@ -279,6 +279,7 @@ static int table_new(struct worker *worker, int numa_node)
         .flows = options->flows,
         .idle_seconds = options->idle_seconds,
         .budget = FLOW_BUDGET,
+        .share = WALK_SHARE,
         .numa_node = numa_node,
         .changed = hold_changed,
         .missing = supply_flow,

@@ -34,7 +34,8 @@ enum {
     OUTS = OUT_SPREAD + WORKERS_MAX,        /* packets to be forwarded */
     POLLED_MAX = LINK_PORTS_MAX * LINK_QUEUES_MAX,
     OUT_NONE = 0xff,
-    FLOW_BUDGET = 8,   /* slow turns of stale flows in one burst */
+    FLOW_BUDGET = 1,   /* slow turns of stale flows in one burst; the others go on as before */
+    WALK_SHARE = 10,   /* percent of a busy worker's time for telling flows */
     RECENT = 1024,     /* power of two */
     ROUND_SLICE = 512, /* slots of the flow table that a question looks at in one round */
 };

@@ -38,7 +38,12 @@ uint32_t hold_take(struct flow_table *table, struct ns_anchor *anchor, uint8_t r
     private->free_hold = hold->next;
     ns_anchor_register(anchor, private->options.lcore);
     *hold = (struct hold){
-        .anchor = anchor, .role = role, .empty_since = table->now, .used = table->now};
+        .anchor = anchor,
+        .role = role,
+        .epoch = table->epoch,
+        .empty_since = table->now,
+        .used = table->now,
+    };
     hold->stamp = current_stamp(anchor, role);
     table->counts[index] = (struct flow_count){0, 0};
     atomic_store_explicit(hold_word(table, anchor), index, memory_order_relaxed);
@@ -54,6 +59,7 @@ void hold_drop(struct flow_table *table, uint32_t index)
     atomic_store_explicit(hold_word(table, hold->anchor), 0, memory_order_relaxed);
     ns_anchor_unregister(hold->anchor, private->options.lcore);
     hold->anchor = NULL;
+    private->generation++;
     hold->next = private->free_hold;
     private->free_hold = index;
     write_shared(private->counters.holds, private->counters.holds - 1);
@@ -77,7 +83,7 @@ static void chunk_put(struct flow_table_private *private, uint32_t chunk)
     private->free_chunk = chunk;
 }
 
-static void array_add(struct flow_table_private *private, struct hold *hold, uint32_t flow)
+void array_add(struct flow_table_private *private, struct hold *hold, uint32_t flow)
 {
     uint32_t used = hold->last % CHUNK; /* of the last chunk */
 
@@ -90,7 +96,7 @@ static void array_add(struct flow_table_private *private, struct hold *hold, uin
 
 /* The last takes the free place. A walk goes downwards, so what moves has been looked at already, or
  * moves to where the walk still comes by; only a walk that stood on the last itself has to step down. */
-static void array_remove(struct flow_table_private *private, struct hold *hold, uint32_t place)
+void array_remove(struct flow_table_private *private, struct hold *hold, uint32_t place)
 {
     uint32_t last = hold->last, moved = private->chunks[last],
              before = place_before(private->chunks, last);
@@ -111,9 +117,9 @@ void hold_attach(struct flow_table *table, uint32_t index, uint32_t flow)
 
     write_shared(hold->flows, hold->flows + 1);
     if (hold->role == BY_ADJACENCY)
-        return;
-    array_add(private, hold, flow);
-    private->bindings[flow].hold[hold->role] = index;
+        listener_attach(table, flow);
+    else
+        array_add(private, hold, flow);
 }
 
 void hold_detach(struct flow_table *table, uint32_t index, uint32_t flow)
@@ -127,8 +133,8 @@ void hold_detach(struct flow_table *table, uint32_t index, uint32_t flow)
         hold->empty_since = table->now;
     if (hold->used < table->flows[flow].used)
         write_shared(hold->used, table->flows[flow].used);
-    if (hold->role == BY_ADJACENCY)
+    if (binding->place[hold->role] == 0)
         return;
     array_remove(private, hold, binding->place[hold->role]);
-    binding->hold[hold->role] = 0;
+    binding->place[hold->role] = 0;
 }

@@ -68,8 +68,7 @@ static void *cut(char *memory, size_t *used, size_t count, size_t size)
 
 static uint32_t chunk_count(const struct flow_table_private *private)
 {
-    return private->flow_limit / CHUNK_FLOWS * DEPENDENCIES + DEPENDENCIES + private->hold_count +
-           1;
+    return private->flow_limit / CHUNK_FLOWS * ROLES + ROLES + private->hold_count + 1;
 }
 
 static size_t cut_arrays(struct flow_table *table, char *memory)
@@ -80,6 +79,7 @@ static size_t cut_arrays(struct flow_table *table, char *memory)
     table->flows = cut(memory, &used, private->slots, sizeof(struct flow));
     private->bindings = cut(memory, &used, private->slots, sizeof(struct binding));
     private->holds = cut(memory, &used, private->hold_count, sizeof(struct hold));
+    private->records = cut(memory, &used, private->hold_count, sizeof(struct adjacency));
     table->counts = cut(memory, &used, private->hold_count, sizeof(struct flow_count));
     private->chunks = cut(memory, &used, chunk_count(private), CHUNK * sizeof(uint32_t));
     return RTE_ALIGN_CEIL(used, (size_t)HUGE_PAGE);
@@ -119,6 +119,7 @@ static int table_init(struct flow_table *table, const struct flow_sources *sourc
 
     set_options(private, options);
     private->sources = *sources;
+    private->tell_cycles = 100;
     private->subscriber = ns_store_subscriber(sources->store, options->lcore);
     private->memory_size = cut_arrays(table, NULL);
     private->memory = memory_new(private->memory_size, options->numa_node);
@@ -238,13 +239,13 @@ static void slot_free(struct flow_table *table, uint32_t slot)
 void flow_forget(struct flow_table *table, uint32_t index)
 {
     struct flow_table_private *private = table->private;
-    const struct binding *binding = &private->bindings[index];
 
-    if (table->flows[index].hold != 0)
-        hold_detach(table, table->flows[index].hold, index);
-    for (int role = 0; role < DEPENDENCIES; role++)
-        if (binding->hold[role] != 0)
-            hold_detach(table, binding->hold[role], index);
+    for (int role = 0; role < ROLES; role++) {
+        uint32_t hold = flow_hold(table, index, role);
+
+        if (hold != 0)
+            hold_detach(table, hold, index);
+    }
     slot_free(table, index);
     write_shared(private->counters.flows, private->counters.flows - 1);
 }
@@ -313,10 +314,9 @@ bool flow_origin(const struct flow_table *table, const union flow_key *key,
     };
     origin->adjacency_version = origin->record.version;
     snprintf(origin->adjacency, sizeof(origin->adjacency), "%s", flow->adjacency->path);
-    origin_name(private, binding->hold[BY_ROUTE], origin->route, sizeof(origin->route),
-                &origin->route_version);
-    origin_name(private, binding->hold[BY_DEFINITION], origin->definition,
-                sizeof(origin->definition), &origin->definition_version);
+    origin_name(private, flow->route, origin->route, sizeof(origin->route), &origin->route_version);
+    origin_name(private, flow->definition, origin->definition, sizeof(origin->definition),
+                &origin->definition_version);
     return true;
 }
 

@@ -11,10 +11,11 @@
  * BINDING. A flow is bound to the anchors that its decision came from: the adjacency; the route of the
  * prefix that matched; the definition that claimed it; and /flow, for definitions to come. The lcore has
  * one *hold* for each anchor that any of its flows is bound to: the only thing that touches the anchor's
- * mask, and, for all but adjacencies, an array of the flows bound through it (in chunks of a pool;
- * swap-remove), so that a change reaches exactly those.
+ * mask, and an array of the flows bound through it (in chunks of a pool; swap-remove; for adjacencies only of
+ * those with listeners), so that a change reaches exactly those.
  *
- * A CHANGE OF A VALUE (an adjacency's record) needs nothing here: the next packet reads the new record.
+ * A CHANGE OF A VALUE (an adjacency's record) needs nothing here: the next packet reads the new record. Only
+ * flows with listeners are told, by a walk.
  * A CHANGE OF A BINDING (route, definition, /flow) sets the hold's stamp to the anchor's version, bumps
  * the table's epoch and starts a walk over the hold's flows:
  *   - a flow whose epoch is not the table's, when a packet uses it, compares its stamps with its holds'
@@ -23,7 +24,14 @@
  *     slow turn; a change that comes in the middle moves the stamp, the round goes on from where it is,
  *     and one more follows, until one whole round has passed at the newest stamp. A flow's own bound
  *     version keeps it from being told twice.
- * Until its turn a flow goes on as before.
+ * Until its turn a flow goes on as before. A burst of packets whose flows have not been told of is spared
+ * their cold parts: the epochs of holds say whether a flow can be concerned at all.
+ *
+ * SHARE. An lcore with packets gives walks a share of its time, one without gives them slice after slice. So
+ * a change of the binding of very many flows is a choice between the dip in forwarding and the time until the
+ * last one is bound anew: at 50 ns each, a million take 0.5 s at 10 percent, or 50 ms all at once.
+ *
+ * LISTENERS can be told of both kinds of changes: flows/listener.h.
  *
  * APPLIED. Walks run in batches: those that changes start while one batch runs, also the further rounds
  * of its own, make up the next. When a batch is over, everything is applied that had been taken when it
@@ -66,6 +74,9 @@ struct flow {
     uint16_t
         reach; /* of the slot, not of the flow: the flows whose hash is this slot's index lie here
                             and in this many slots behind */
+    uint8_t listeners; /* who is told when it moves: a bit each, see flows/listener.h */
+    uint8_t zero;
+    uint32_t route; /* index of the hold of the route that matched; 0: none */
 } __rte_aligned(64);
 static_assert(sizeof(struct flow) == 64, "a flow is one cache line");
 
@@ -81,7 +92,9 @@ struct flow_table_options {
     uint32_t idle_seconds; /* a flow unused for so long is forgotten; 0 = 60 */
     uint32_t slice;        /* notices taken and flows told in one poll; 0 = 64 */
     uint32_t budget;       /* slow turns of stale flows in one burst; 0 = 8 */
-    int numa_node;         /* SOCKET_ID_ANY as well */
+    uint32_t share; /* percent of its time that a busy lcore gives to walks, which are then shorter
+                       than a slice; 0: always whole slices */
+    int numa_node;  /* SOCKET_ID_ANY as well */
 
     /* A notice for an adjacency, a station or a route came: its record may be new, or it was missing and
      * is there now (packets that wait for it can go). `flows` of this lcore are bound to it. On the
@@ -101,6 +114,7 @@ struct flow_table_counters {
     uint64_t rebound;             /* slow turns that changed a binding */
     uint64_t looked_again;        /* slow turns that found it unchanged */
     uint64_t moved;               /* flows whose adjacency's record was replaced under them */
+    uint64_t heard;               /* times that listeners were told (flows/listener.h) */
     uint64_t told;                /* flows told by walks */
     uint64_t missing, full, idle; /* no anchor yet; no room for a flow; forgotten because unused */
     uint64_t forgotten;           /* bound flows whose new binding could not be made in time */

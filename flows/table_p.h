@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Inside of the flow table: what table.c (life, slots, reading), hold.c (holds and their arrays), binding.c
- * (slow turns), walk.c (notices and walks) and sweep.c (what is idle goes) share. For them and their tests
- * only.
+ * Inside of the flow table: what table.c (life, slots, reading), hold.c (holds and their arrays), decision.c
+ * (where a flow goes), binding.c (slow turns), walk.c (notices and walks), listener.c (who is told) and sweep.c
+ * (what is idle goes) share. For them and their tests only.
  *
  * Everything belongs to the table's lcore. Fields that the control core reads as well are written with
  * write_shared() and read with read_shared(): relaxed, and never torn.
@@ -10,6 +10,7 @@
 #ifndef KEDGE_FLOWS_TABLE_P_H
 #define KEDGE_FLOWS_TABLE_P_H
 
+#include "flows/listener.h"
 #include "flows/table.h"
 
 #define read_shared(variable)         __atomic_load_n(&(variable), __ATOMIC_RELAXED)
@@ -18,13 +19,14 @@
 
 /* What a flow depends on besides its adjacency, and is told about. */
 enum dependency { BY_ROUTE, BY_DEFINITION, BY_ALL, DEPENDENCIES };
-enum { BY_ADJACENCY = DEPENDENCIES }; /* the other role of a hold: flows are only counted */
+/* The other role of a hold: its flows are counted, and those with listeners stand in its array. */
+enum { BY_ADJACENCY = DEPENDENCIES, ROLES };
 
 /* Cold part of a flow; same index. */
 struct binding {
-    uint64_t version;             /* of the tree that it was computed from */
-    uint32_t hold[DEPENDENCIES];  /* 0: does not depend on such a thing */
-    uint32_t place[DEPENDENCIES]; /* where the flow stands in that hold's array */
+    uint64_t version;      /* of the tree that it was computed from */
+    uint64_t heard;        /* version of the record that its listeners know of */
+    uint32_t place[ROLES]; /* where the flow stands in that hold's array; 0: it does not */
 };
 static_assert(sizeof(struct binding) == 32, "two bindings in a cache line");
 
@@ -44,6 +46,7 @@ struct hold {
     uint32_t
         missing_since; /* second in which a walk first met a flow whose new binding needs something
                                  that is not there yet; 0: none */
+    uint32_t epoch;    /* of the table, when the stamp last moved */
     uint8_t role;
     uint8_t walk; /* enum hold_walk */
     bool again;   /* the stamp moved in the middle of a round */
@@ -68,12 +71,59 @@ struct asked {
     bool valid;
 };
 
+/* Where a flow goes: either a next hop or a fixed adjacency. */
+struct target {
+    uint64_t version; /* of the tree that it was computed from */
+    const struct definition *definition;
+    rte_be32_t prefix;
+    rte_be32_t next_hop;
+    uint16_t vrf;
+    bool by_route; /* prefix and length say by which, and 0.0.0.0/0 if there was none */
+    bool fixed;
+    uint8_t kind; /* of the fixed adjacency */
+    uint8_t length;
+};
+
+/* What a flow shall be bound to: computed from one version, without a look at the flow. */
+struct decision {
+    uint64_t version;
+    struct ns_anchor *adjacency;
+    bool fixed;                              /* the adjacency never changes: nothing to depend on */
+    struct ns_anchor *anchors[DEPENDENCIES]; /* NULL: does not depend on such a thing */
+};
+
+/* A decision with the holds of all that it depends on. */
+struct taken {
+    struct decision decision;
+    bool overtaken;     /* something has changed since; perhaps before it was registered */
+    uint32_t adjacency; /* 0: fixed */
+    uint32_t holds[DEPENDENCIES];
+};
+
+struct listener {
+    flow_told_fn *told; /* NULL: free */
+    void *arg;
+};
+
+enum { MEMOS = 64 };
+
+/* A decision made lately, with its holds: flows that a walk tells one after the other mostly go the same
+ * few ways. */
+struct memo {
+    struct target target;
+    struct taken taken;
+    uint32_t generation; /* of the table's holds; another: not valid */
+};
+
 struct flow_table_private {
     struct flow_sources sources;
     struct flow_table_options options;
     struct ns_subscriber *subscriber;
     struct binding *bindings;
     struct hold *holds;
+    struct adjacency
+        *records; /* by hold of an adjacency: the one that listeners know of, as long as
+                                  there are any */
     uint32_t *chunks;
     uint32_t slots, hold_count, flow_limit;
     uint32_t free_hold, free_chunk;
@@ -86,7 +136,18 @@ struct flow_table_private {
     uint64_t taken;            /* all notices up to this commit have been looked at */
     uint64_t batch_target;     /* applied when the batch is over */
     struct walk_list batch, next_batch;
+    struct adjacency round_record; /* that the round under way tells; only one is */
+    unsigned round_moved;          /* FLOW_LINK_ bits */
+    uint64_t polled;               /* TSC at the end of the last poll; 0: no walk was left */
+    uint32_t tell_cycles;          /* what it takes to tell a flow, as far as is known */
     struct asked asked[ASKED];
+
+    struct memo memos[MEMOS];
+    uint32_t generation; /* of holds: another when one was dropped */
+    uint32_t epoch_all;  /* of the table, when the stamp of a hold in the role BY_ALL last moved */
+
+    struct listener listeners[FLOW_LISTENERS_MAX];
+    uint8_t listen_all; /* those that are told of every flow */
 
     /* the sweep: see sweep.c */
     uint32_t sweep_next;  /* slot, or slots + hold */
@@ -110,6 +171,10 @@ void hold_drop(struct flow_table *table, uint32_t index);
 void hold_attach(struct flow_table *table, uint32_t hold, uint32_t flow);
 void hold_detach(struct flow_table *table, uint32_t hold, uint32_t flow);
 
+/* Put a flow into a hold's array, and take it out. */
+void array_add(struct flow_table_private *private, struct hold *hold, uint32_t flow);
+void array_remove(struct flow_table_private *private, struct hold *hold, uint32_t place);
+
 /* The place before this one in its array; 0: there is none. */
 static inline uint32_t place_before(const uint32_t *chunks, uint32_t place)
 {
@@ -120,33 +185,40 @@ static inline uint32_t place_before(const uint32_t *chunks, uint32_t place)
     return chunks[chunk] == 0 ? 0 : chunks[chunk] + CHUNK_FLOWS;
 }
 
-/* ---- binding.c ---- */
+/* The hold through which a flow is bound in this role; 0: none. */
+static inline uint32_t flow_hold(const struct flow_table *table, uint32_t flow, int role)
+{
+    const struct flow *hot = &table->flows[flow];
 
-/* What a flow shall be bound to: computed from one version, without a look at the flow. */
-struct decision {
-    uint64_t version;
-    struct ns_anchor *adjacency;
-    bool fixed;                              /* the adjacency never changes: nothing to depend on */
-    struct ns_anchor *anchors[DEPENDENCIES]; /* NULL: does not depend on such a thing */
-};
+    switch (role) {
+    case BY_ROUTE: return hot->route;
+    case BY_DEFINITION: return hot->definition;
+    case BY_ADJACENCY: return hot->hold;
+    default: /* all flows that depend on it do so through one hold */
+        return table->private->bindings[flow].place[BY_ALL] == 0
+                   ? 0
+                   : hold_find(table, table->private->sources.definitions_anchor);
+    }
+}
+
+/* ---- decision.c ---- */
 
 /* FLOW_BOUND: the decision is complete. FLOW_MISSING: something is not there yet. */
 enum flow_turn decide(const struct flow_sources *sources, const union flow_key *key,
                       struct decision *decision, struct flow_missing *missing);
 
-/* A decision with the holds of all that it depends on. */
-struct taken {
-    struct decision decision;
-    uint32_t adjacency; /* 0: fixed */
-    uint32_t holds[DEPENDENCIES];
-};
-
-/* Take them. false: no room. */
+/* Take the holds of all that a decision depends on. false: no room. */
 bool decision_take(struct flow_table *table, struct taken *taken);
+
+/* Both, and again if it was overtaken; FLOW_FULL if there is no room. */
+enum flow_turn decide_and_take(struct flow_table *table, const union flow_key *key,
+                               struct taken *taken, struct flow_missing *missing);
 
 /* Has any of its anchors changed since the version that it was computed from? Only after
  * decision_take() is the answer of any worth (O1). */
 bool decision_overtaken(const struct decision *decision);
+
+/* ---- binding.c ---- */
 
 /* Bind a flow to it; if it was overtaken, as if a notice had come for what has changed. */
 void decision_bind(struct flow_table *table, uint32_t flow, const struct taken *taken);
@@ -188,6 +260,24 @@ void walks_round(struct flow_table *table);
 
 /* Are there notices or walks? */
 bool walks_left(const struct flow_table *table);
+
+/* ---- listener.c ---- */
+
+/* A flow has been bound through an adjacency's hold: if it has listeners, it has to stand in the array. */
+void listener_attach(struct flow_table *table, uint32_t flow);
+
+/* The record that the flow's listeners know of. */
+const struct adjacency *listener_record(const struct flow_table *table, uint32_t flow);
+
+/* Tell them. */
+void listener_tell(struct flow_table *table, uint32_t flow, unsigned moved,
+                   const struct adjacency *from, const struct adjacency *to);
+
+/* A round over the flows of an adjacency that have listeners: it tells one record, also if another comes
+ * meanwhile. */
+void listener_round_begin(struct flow_table_private *private, const struct hold *hold);
+void listener_round(struct flow_table *table, const struct hold *hold, uint32_t flow);
+void listener_round_end(struct flow_table_private *private, const struct hold *hold);
 
 /* ---- sweep.c ---- */
 

@@ -8,7 +8,15 @@
  * every change up to there has reached its flows, because each of its walks began its last round after
  * those notices were taken.
  */
+#include <rte_cycles.h>
+
 #include "flows/table_p.h"
+
+enum {
+    IDLE_CYCLES = 1000, /* an lcore that comes back sooner has no packets */
+    TELL_CYCLES = 100,  /* to tell a flow, before it is known */
+    TELL_CYCLES_MAX = 5000,
+};
 
 /* ---- lists of walks ---- */
 
@@ -29,6 +37,18 @@ static void walk_pop(struct flow_table_private *private, struct walk_list *list)
         list->last = 0;
 }
 
+static void schedule(struct flow_table_private *private, uint32_t index)
+{
+    struct hold *hold = &private->holds[index];
+
+    if (hold->walk == WALK_RUNNING) {
+        hold->again = true;
+    } else if (hold->walk == WALK_NONE) {
+        hold->walk = WALK_WAITING;
+        walk_append(private, &private->next_batch, index);
+    }
+}
+
 void walk_start(struct flow_table *table, uint32_t index, uint64_t version)
 {
     struct flow_table_private *private = table->private;
@@ -37,13 +57,10 @@ void walk_start(struct flow_table *table, uint32_t index, uint64_t version)
     hold->stamp = version;
     if (hold->flows == 0)
         return;
-    table->epoch++;
-    if (hold->walk == WALK_RUNNING) {
-        hold->again = true;
-    } else if (hold->walk == WALK_NONE) {
-        hold->walk = WALK_WAITING;
-        walk_append(private, &private->next_batch, index);
-    }
+    hold->epoch = ++table->epoch;
+    if (hold->role == BY_ALL)
+    private->epoch_all = table->epoch;
+    schedule(private, index);
 }
 
 /* ---- notices ---- */
@@ -58,6 +75,7 @@ static uint32_t hold_for_supplied(struct flow_table *table, struct ns_anchor *an
     return index;
 }
 
+/* Packets use the new record from now on. Only flows with listeners have to be told. */
 static void record_changed(struct flow_table_private *private, struct hold *hold)
 {
     uint64_t version = adjacency_of(hold->anchor)->version;
@@ -66,6 +84,8 @@ static void record_changed(struct flow_table_private *private, struct hold *hold
         return;
     hold->stamp = version;
     write_shared(private->counters.moved, private->counters.moved + hold->flows);
+    if (hold->last != 0)
+        schedule(private, (uint32_t)(hold - private->holds));
 }
 
 /* A notice may come for an anchor that this lcore has left. It can't be freed yet: it was not while the
@@ -131,6 +151,10 @@ static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
     enum flow_turn turn;
 
     bump(private->counters.told);
+    if (hold->role == BY_ADJACENCY) {
+        listener_round(table, hold, flow);
+        return;
+    }
     if (!flow_is_stale(table, flow))
         return;
     turn = flow_rebind(table, flow, &missing);
@@ -145,11 +169,13 @@ static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
     flow_ask(table, &missing);
 }
 
-static void round_begin(struct hold *hold)
+static void round_begin(struct flow_table_private *private, struct hold *hold)
 {
     hold->walk = WALK_RUNNING;
     hold->cursor = hold->last;
     hold->again = hold->waits = false;
+    if (hold->role == BY_ADJACENCY)
+        listener_round_begin(private, hold);
 }
 
 /* A walk with flows that wait stays in its batch, which is not over before they have been told. */
@@ -157,6 +183,8 @@ static void round_end(struct flow_table_private *private, uint32_t index)
 {
     struct hold *hold = &private->holds[index];
 
+    if (hold->role == BY_ADJACENCY)
+        listener_round_end(private, hold);
     walk_pop(private, &private->batch);
     if (!hold->waits)
         hold->missing_since = 0;
@@ -166,15 +194,27 @@ static void round_end(struct flow_table_private *private, uint32_t index)
 }
 
 /* The flows of a chunk lie anywhere: fetch their lines side by side. */
-static void prefetch_chunk(const struct flow_table *table, uint32_t place)
+static void prefetch_flows(const struct flow_table *table, uint32_t chunk)
 {
     const struct flow_table_private *private = table->private;
 
-    for (; place % CHUNK != 0; place--) {
+    for (uint32_t place = chunk + CHUNK_FLOWS; place > chunk; place--) {
         rte_prefetch0(&private->bindings[private->chunks[place]]);
         rte_prefetch0(&table->flows[private->chunks[place]]);
     }
-    rte_prefetch0(&private->chunks[private->chunks[place]]);
+}
+
+/* While the flows of one chunk are told, those of the one before it are on their way, and the line of the
+ * chunk before that. In the last one some words are of another use of the chunk: any flow. */
+static void prefetch_ahead(const struct flow_table *table, uint32_t chunk)
+{
+    const uint32_t *chunks = table->private->chunks;
+    uint32_t before = chunks[chunk];
+
+    if (before == 0)
+        return;
+    prefetch_flows(table, before);
+    rte_prefetch0(&chunks[chunks[before]]);
 }
 
 /* Downwards, see array_remove(). The cursor steps on before the flow is told, which may take it out of
@@ -183,15 +223,17 @@ static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budge
 {
     struct flow_table_private *private = table->private;
     struct hold *hold = &private->holds[index];
-    uint32_t chunk = 0; /* the one whose flows were fetched */
+    uint32_t chunk = 0; /* the one that the last flow stood in */
 
-    if (hold->walk == WALK_WAITING)
-        round_begin(hold);
+    if (hold->walk == WALK_WAITING) {
+        round_begin(private, hold);
+        prefetch_flows(table, hold->cursor & ~(uint32_t)(CHUNK - 1));
+    }
     for (; hold->cursor != 0 && budget > 0; budget--) {
         uint32_t place = hold->cursor;
 
         if (place / CHUNK != chunk)
-            prefetch_chunk(table, place);
+            prefetch_ahead(table, place & ~(uint32_t)(CHUNK - 1));
         chunk = place / CHUNK;
         hold->cursor = place_before(private->chunks, place);
         tell(table, hold, private->chunks[place]);
@@ -217,17 +259,56 @@ static void batch_begin(struct flow_table_private *private)
     private->batch_target = private->taken;
 }
 
+/* An lcore with packets gives walks a share of its time: as many flows as fit into that share of what has
+ * passed since the last poll. One that had next to nothing to do since gives them a whole slice. */
+static uint32_t slice(struct flow_table_private *private)
+{
+    uint64_t away;
+
+    if (private->options.share == 0 || private->polled == 0)
+        return private->options.slice;
+    away = rte_rdtsc() - private->polled;
+    if (away < IDLE_CYCLES)
+        return private->options.slice;
+    return (uint32_t)RTE_MAX(
+        RTE_MIN(away * private->options.share / (100 * (uint64_t) private->tell_cycles),
+                (uint64_t) private->options.slice),
+        UINT64_C(1));
+}
+
+/* A moving average; a walk that was interrupted says nothing. */
+static void learn(struct flow_table_private *private, uint64_t cycles, uint32_t told)
+{
+    uint64_t each = told == 0 ? TELL_CYCLES_MAX : cycles / told;
+
+    if (each < TELL_CYCLES_MAX)
+    private->tell_cycles = (uint32_t)((private->tell_cycles * 15 + each + 15) / 16);
+}
+
+static void batch_on(struct flow_table *table)
+{
+    struct flow_table_private *private = table->private;
+    uint32_t whole = slice(private), budget = whole;
+    uint64_t start = rte_rdtsc();
+
+    while (private->batch.first != 0 && budget > 0)
+        budget = walk_on(table, private->batch.first, budget);
+    private->polled = rte_rdtsc();
+    learn(private, private->polled - start, whole - budget);
+}
+
 void walks_round(struct flow_table *table)
 {
     struct flow_table_private *private = table->private;
-    uint32_t budget = private->options.slice;
 
     if (private->batch.first == 0)
         batch_begin(private);
-    while (private->batch.first != 0 && budget > 0)
-        budget = walk_on(table, private->batch.first, budget);
-    if (private->batch.first == 0)
-        apply(private, private->next_batch.first == 0 ? private->taken : private->batch_target);
+    if (private->batch.first != 0)
+        batch_on(table);
+    if (private->batch.first != 0)
+        return;
+    private->polled = 0;
+    apply(private, private->next_batch.first == 0 ? private->taken : private->batch_target);
 }
 
 bool walks_left(const struct flow_table *table)

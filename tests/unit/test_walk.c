@@ -435,18 +435,16 @@ static void check_lcore(struct lcore *self)
 
     assert_int_equal(subscriber->applied, subscriber->notified);
     while (flow_table_next(self->table, &cursor, &flow)) {
-        const struct binding *binding =
-            &self->table->private->bindings[flow_index(self->table, flow)];
         struct decision decision;
         struct flow_missing missing;
 
         assert_int_equal(decide(world.sources, &flow->key, &decision, &missing), FLOW_BOUND);
         assert_ptr_equal(decision.adjacency, flow->adjacency);
         for (int role = 0; role < DEPENDENCIES; role++) {
-            const struct hold *hold = &self->table->private->holds[binding->hold[role]];
+            uint32_t hold = flow_hold(self->table, flow_index(self->table, flow), role);
 
             assert_ptr_equal(decision.anchors[role],
-                             binding->hold[role] == 0 ? NULL : hold->anchor);
+                             hold == 0 ? NULL : self->table->private->holds[hold].anchor);
         }
     }
 }

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Decisions: from a key to where it goes, on one version of everything, to the anchors that this comes from,
+ * and to this lcore's holds of them.
+ */
+#include "flows/table_p.h"
+
+enum { TRIES = 4 };
+
+/* ---- from a key to where it goes ---- */
+
+static uint16_t key_vrf(const struct links *links, const union flow_key *key)
+{
+    const struct link_iface *iface;
+
+    if (key->scope & FLOW_SCOPE_LOCAL)
+        return key->scope & ~FLOW_SCOPE_LOCAL;
+    iface = links_iface_by_id(links, key->scope);
+    return iface == NULL ? 0 : iface->vrf;
+}
+
+static void target_fixed(struct target *target, enum adjacency_kind kind)
+{
+    target->fixed = true;
+    target->kind = kind;
+}
+
+static void target_by_route(struct target *target, const struct route *route, rte_be32_t dst)
+{
+    static const uint8_t fixed[] = {
+        [ROUTE_BLACKHOLE] = ADJACENCY_BLACKHOLE,
+        [ROUTE_REJECT] = ADJACENCY_NO_ROUTE,
+        [ROUTE_LOCAL] = ADJACENCY_LOCAL,
+        [ROUTE_BROADCAST] = ADJACENCY_BLACKHOLE,
+    };
+
+    target->by_route = true;
+    target->next_hop = dst;
+    if (route == NULL) {
+        target_fixed(target, ADJACENCY_NO_ROUTE);
+        return;
+    }
+    target->prefix = route->prefix;
+    target->length = route->length;
+    if (route->kind == ROUTE_VIA)
+        target->next_hop = route->via;
+    else if (route->kind != ROUTE_DEV && route->kind != ROUTE_CONNECTED)
+        target_fixed(target, fixed[route->kind]);
+}
+
+static struct target target_of(const struct flow_sources *sources, const struct ns_version *version,
+                               const union flow_key *key)
+{
+    struct target target = {.version = version->number,
+                            .vrf = key_vrf(links_of(version, sources->links_slot), key)};
+
+    target.definition = classify(classifier_of(version, sources->definitions_slot), key);
+    if (target.definition != NULL && target.definition->action == DEFINITION_DROP)
+        target_fixed(&target, ADJACENCY_DENIED);
+    else if (target.definition != NULL && target.definition->action == DEFINITION_VIA)
+        target.next_hop = target.definition->via;
+    else
+        target_by_route(
+            &target,
+            route_lookup(route_table_of(version, sources->routes_slot), target.vrf, key->dst),
+            key->dst);
+    return target;
+}
+
+bool flow_next_hop(const struct flow_sources *sources, const union flow_key *key, uint16_t *vrf,
+                   rte_be32_t *next_hop)
+{
+    struct target target = target_of(sources, ns_store_version(sources->store), key);
+
+    *vrf = target.vrf;
+    *next_hop = target.next_hop;
+    return !target.fixed;
+}
+
+/* ---- from where it goes to anchors ---- */
+
+static enum flow_turn decide_routed(const struct flow_sources *sources, const struct target *target,
+                                    struct decision *decision, struct flow_missing *missing)
+{
+    struct ns_anchor *route = NULL;
+
+    if (target->by_route)
+        route =
+            adjacency_find_route(sources->adjacencies, target->vrf, target->prefix, target->length);
+    *decision = (struct decision){
+        .version = target->version,
+        .fixed = target->fixed,
+        .adjacency = target->fixed
+                         ? adjacency_fixed(sources->adjacencies, target->kind)
+                         : adjacency_find(sources->adjacencies, target->vrf, target->next_hop),
+        .anchors = {[BY_ROUTE] = route,
+                    [BY_DEFINITION] =
+                        target->definition == NULL ? NULL : target->definition->anchor,
+                    [BY_ALL] = sources->definitions_anchor},
+    };
+    *missing = (struct flow_missing){
+        .kind = FLOW_ROUTED,
+        .vrf = target->vrf,
+        .next_hop = target->next_hop,
+        .no_next_hop = target->fixed,
+        .prefix = target->prefix,
+        .length = target->length,
+        .no_prefix = !target->by_route,
+    };
+    return decision->adjacency == NULL || (target->by_route && route == NULL) ? FLOW_MISSING
+                                                                              : FLOW_BOUND;
+}
+
+static enum flow_turn decide_bridged(const struct flow_sources *sources,
+                                     const struct ns_version *version, const union flow_key *key,
+                                     struct decision *decision, struct flow_missing *missing)
+{
+    *decision = (struct decision){
+        .version = version->number,
+        .adjacency = adjacency_find_station(sources->adjacencies, key->bridge, &key->mac),
+    };
+    *missing = (struct flow_missing){.kind = FLOW_BRIDGED, .mac = key->mac, .bridge = key->bridge};
+    return decision->adjacency == NULL ? FLOW_MISSING : FLOW_BOUND;
+}
+
+enum flow_turn decide(const struct flow_sources *sources, const union flow_key *key,
+                      struct decision *decision, struct flow_missing *missing)
+{
+    const struct ns_version *version = ns_store_version(sources->store);
+    struct target target;
+
+    if (key->kind == FLOW_BRIDGED)
+        return decide_bridged(sources, version, key, decision, missing);
+    target = target_of(sources, version, key);
+    return decide_routed(sources, &target, decision, missing);
+}
+
+/* ---- what was decided lately ---- */
+
+static struct memo *memo_of(struct flow_table_private *private, const struct target *target)
+{
+    uint32_t hash = rte_hash_crc_4byte(target->prefix, target->next_hop);
+
+    return &private->memos[rte_hash_crc_8byte((uintptr_t)target->definition, hash) % MEMOS];
+}
+
+static bool same_target(const struct target *a, const struct target *b)
+{
+    return a->version == b->version && a->definition == b->definition && a->prefix == b->prefix &&
+           a->next_hop == b->next_hop && a->vrf == b->vrf && a->by_route == b->by_route &&
+           a->fixed == b->fixed && a->kind == b->kind && a->length == b->length;
+}
+
+/* Those that are remembered were registered before, so whatever changes after their version brings a
+ * notice; and their holds are still there (generation). */
+static bool memo_find(struct flow_table_private *private, const struct target *target,
+                      struct taken *taken)
+{
+    const struct memo *memo = memo_of(private, target);
+
+    if (memo->generation != private->generation || !same_target(&memo->target, target))
+        return false;
+    *taken = memo->taken;
+    return true;
+}
+
+/* ---- from anchors to holds ---- */
+
+/* The adjacency's record need not be that of the same version: whoever uses the flow reads the newest. */
+bool decision_overtaken(const struct decision *decision)
+{
+    for (int role = 0; role < DEPENDENCIES; role++)
+        if (decision->anchors[role] != NULL &&
+            ns_anchor_version(decision->anchors[role]) > decision->version)
+            return true;
+    return false;
+}
+
+bool decision_take(struct flow_table *table, struct taken *taken)
+{
+    const struct decision *decision = &taken->decision;
+
+    taken->adjacency = 0;
+    if (!decision->fixed) {
+        taken->adjacency = hold_take(table, decision->adjacency, BY_ADJACENCY);
+        if (taken->adjacency == 0)
+            return false;
+    }
+    for (uint8_t role = 0; role < DEPENDENCIES; role++) {
+        taken->holds[role] = 0;
+        if (decision->anchors[role] == NULL)
+            continue;
+        taken->holds[role] = hold_take(table, decision->anchors[role], role);
+        if (taken->holds[role] == 0)
+            return false;
+    }
+    taken->overtaken = decision_overtaken(decision);
+    return true;
+}
+
+/* What was taken in vain, because a change came in between or there was no room for all, stays as empty
+ * holds until the sweep finds them. */
+static enum flow_turn take(struct flow_table *table, struct taken *taken)
+{
+    if (!decision_take(table, taken))
+        return FLOW_FULL;
+    if (taken->overtaken)
+        bump(table->private->counters.overtaken);
+    return FLOW_BOUND;
+}
+
+static enum flow_turn take_bridged(struct flow_table *table, const union flow_key *key,
+                                   struct taken *taken, struct flow_missing *missing)
+{
+    const struct flow_sources *sources = &table->private->sources;
+    enum flow_turn turn =
+        decide_bridged(sources, ns_store_version(sources->store), key, &taken->decision, missing);
+
+    return turn == FLOW_BOUND ? take(table, taken) : turn;
+}
+
+static enum flow_turn take_routed(struct flow_table *table, const union flow_key *key,
+                                  struct taken *taken, struct flow_missing *missing)
+{
+    struct flow_table_private *private = table->private;
+    struct target target =
+        target_of(&private->sources, ns_store_version(private->sources.store), key);
+    enum flow_turn turn;
+
+    if (memo_find(private, &target, taken))
+        return FLOW_BOUND;
+    turn = decide_routed(&private->sources, &target, &taken->decision, missing);
+    if (turn == FLOW_BOUND)
+        turn = take(table, taken);
+    if (turn == FLOW_BOUND && !taken->overtaken)
+        *memo_of(private, &target) =
+            (struct memo){.target = target, .taken = *taken, .generation = private->generation};
+    return turn;
+}
+
+enum flow_turn decide_and_take(struct flow_table *table, const union flow_key *key,
+                               struct taken *taken, struct flow_missing *missing)
+{
+    enum flow_turn turn = FLOW_BOUND;
+
+    taken->overtaken = true;
+    for (int i = 0; i < TRIES && turn == FLOW_BOUND && taken->overtaken; i++)
+        turn = key->kind == FLOW_BRIDGED ? take_bridged(table, key, taken, missing)
+                                         : take_routed(table, key, taken, missing);
+    if (turn == FLOW_MISSING)
+        bump(table->private->counters.missing);
+    return turn;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who is told when a flow moves. Of each adjacency that flows with listeners are bound to, the table keeps a
+ * copy of the record that they know of: all of them know the same, but in a round that tells them of the next
+ * one, when some know of that already. So one copy for an adjacency, and one for the round, are enough to
+ * tell each listener where it comes from.
+ */
+#include <errno.h>
+
+#include "flows/table_p.h"
+
+const char *flow_link_name(enum flow_link link)
+{
+    static const char *const names[FLOW_LINKS] = {
+        "definition", "route", "adjacency", "neighbour", "station", "interface", "port"};
+
+    return link == 0 || link >= 1 << FLOW_LINKS ? "unknown" : names[__builtin_ctz(link)];
+}
+
+int flow_listener_add(struct flow_table *table, flow_told_fn *told, void *arg, bool all)
+{
+    struct flow_table_private *private = table->private;
+
+    for (int i = 0; i < FLOW_LISTENERS_MAX; i++) {
+        if (private->listeners[i].told != NULL)
+            continue;
+        private->listeners[i] = (struct listener){told, arg};
+        private->listen_all |= (uint8_t)(all << i);
+        return i;
+    }
+    return -ENOSPC;
+}
+
+static bool in_round(const struct hold *hold)
+{
+    return hold->walk == WALK_RUNNING;
+}
+
+/* The first one of an adjacency: what is current now is known from here on. A change that was published, but
+ * whose notice has not been taken, will be told. */
+static void record_begin(struct flow_table_private *private, uint32_t index)
+{
+    struct hold *hold = &private->holds[index];
+
+    private->records[index] = *adjacency_of(hold->anchor);
+    hold->stamp = private->records[index].version;
+}
+
+void listener_attach(struct flow_table *table, uint32_t index)
+{
+    struct flow_table_private *private = table->private;
+    const struct flow *flow = &table->flows[index];
+    struct hold *hold = &private->holds[flow->hold];
+    struct binding *binding = &private->bindings[index];
+
+    if (flow->listeners == 0 || flow->hold == 0)
+        return;
+    if (hold->last == 0)
+        record_begin(private, flow->hold);
+    array_add(private, hold, index);
+    binding->heard = private->records[flow->hold].version;
+    /* It stands behind the round's cursor, so it must know of what the round tells. */
+    if (in_round(hold) && private->round_record.version > binding->heard)
+        binding->heard = private->round_record.version;
+}
+
+const struct adjacency *listener_record(const struct flow_table *table, uint32_t index)
+{
+    const struct flow_table_private *private = table->private;
+    const struct flow *flow = &table->flows[index];
+
+    if (flow->hold == 0)
+        return adjacency_of(flow->adjacency);
+    if (in_round(&private->holds[flow->hold]) &&
+        private->bindings[index].heard == private->round_record.version)
+        return &private->round_record;
+    return &private->records[flow->hold];
+}
+
+void listener_tell(struct flow_table *table, uint32_t index, unsigned moved,
+                   const struct adjacency *from, const struct adjacency *to)
+{
+    struct flow_table_private *private = table->private;
+    const struct flow_change change = {
+        .flow = &table->flows[index], .from = from, .to = to, .moved = moved};
+
+    for (unsigned left = change.flow->listeners; left != 0; left &= left - 1) {
+        const struct listener *listener = &private->listeners[__builtin_ctz(left)];
+
+        bump(private->counters.heard);
+        listener->told(listener->arg, &change);
+    }
+}
+
+/* Which names on the way from the next hop to the port were written in between? */
+static unsigned moved_links(const struct adjacency *from, const struct adjacency *to)
+{
+    unsigned moved = 0;
+
+    for (int i = 0; i < ADJACENCY_LINKS; i++)
+        if (from->changed[i] != to->changed[i])
+            moved |= (unsigned)FLOW_LINK_NEIGHBOUR << i;
+    return moved == 0 ? FLOW_LINK_ROUTE : moved; /* a look-up on the way to the next hop */
+}
+
+void listener_round(struct flow_table *table, const struct hold *hold, uint32_t index)
+{
+    struct flow_table_private *private = table->private;
+    struct binding *binding = &private->bindings[index];
+    const struct adjacency *from = &private->records[hold - private->holds];
+
+    if (binding->heard >= private->round_record.version)
+        return;
+    binding->heard = private->round_record.version;
+    listener_tell(table, index, private->round_moved, from, &private->round_record);
+}
+
+void listener_round_begin(struct flow_table_private *private, const struct hold *hold)
+{
+    private->round_record = *adjacency_of(hold->anchor);
+    private->round_moved =
+        moved_links(&private->records[hold - private->holds], &private->round_record);
+}
+
+void listener_round_end(struct flow_table_private *private, const struct hold *hold)
+{
+    struct adjacency *record = &private->records[hold - private->holds];
+
+    if (record->version < private->round_record.version)
+        *record = private->round_record;
+}
+
+const struct adjacency *flow_listen(struct flow_table *table, struct flow *flow, int listener)
+{
+    uint32_t index = flow_index(table, flow);
+    bool first = flow->listeners == 0;
+
+    flow->listeners |= (uint8_t)(1 << listener);
+    if (first)
+        listener_attach(table, index);
+    return listener_record(table, index);
+}
+
+void flow_unlisten(struct flow_table *table, struct flow *flow, int listener)
+{
+    struct flow_table_private *private = table->private;
+    struct binding *binding = &private->bindings[flow_index(table, flow)];
+
+    flow->listeners &= (uint8_t) ~(1 << listener);
+    if (flow->listeners != 0 || binding->place[BY_ADJACENCY] == 0)
+        return;
+    array_remove(private, &private->holds[flow->hold], binding->place[BY_ADJACENCY]);
+    binding->place[BY_ADJACENCY] = 0;
+}
