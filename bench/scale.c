@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The push at scale, inside one process: bench/scale [--flows N] [--routes N] [--rounds N] FIGURE...
+ *
+ * The control core runs on CPU 0, one lcore on CPU 1 (see bench/world.h). Figures:
+ *
+ *   memory    bytes of memory for a flow, and for a name
+ *   changes   commits a second by the control core while the lcore forwards, and what that costs it
+ *   routes    one transaction that adds N routes; one that replaces them all; deleting single ones that
+ *             one flow follows
+ *   told      flows told of a change in a second by an lcore that has nothing else to do
+ *   rebound   from just before a commit until the last flow concerned is bound anew; and the packets
+ *             forwarded meanwhile, as a share of those without it
+ *   stopped   memory that waits while the lcore stands still and the control core goes on
+ */
+#include <getopt.h>
+#include <unistd.h>
+
+#include "bench/world.h"
+#include "flows/listener.h"
+
+enum { SAMPLES_MAX = 4096, HOST_ROUTES = 1000, CHANGES_PACED = 10000 };
+
+static struct {
+    uint32_t flows, routes, rounds;
+} options = {.flows = 1000000, .routes = 1000000, .rounds = 5};
+
+struct samples {
+    double values[SAMPLES_MAX];
+    size_t count;
+};
+
+static void add(struct samples *samples, double value)
+{
+    if (samples->count < SAMPLES_MAX)
+        samples->values[samples->count++] = value;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static double percentile(struct samples *samples, double share)
+{
+    qsort(samples->values, samples->count, sizeof(double), compare);
+    return samples->values[RTE_MIN(samples->count - 1, (size_t)(share * (double)samples->count))];
+}
+
+static void result(const char *name, double value, const char *unit, const char *keys)
+{
+    printf("BENCH %s %.6g %s%s%s\n", name, value, unit, *keys == 0 ? "" : " ", keys);
+    fflush(stdout);
+}
+
+#define keys(...) (snprintf(key_text, sizeof(key_text), __VA_ARGS__), key_text)
+static char key_text[256];
+
+static size_t resident(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long size = 0, pages = 0;
+
+    if (file == NULL || fscanf(file, "%lu %lu", &size, &pages) != 2)
+        must(-EIO, "/proc/self/statm");
+    fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* One transaction of `count` names, made by text(). */
+static uint64_t transaction(uint32_t count,
+                            void (*text)(uint32_t i, char *path, size_t path_size, char *value))
+{
+    uint64_t start = now_ns();
+    struct ns_txn *txn;
+    struct ns_reason reason = {.text = ""};
+    char path[64], value[64];
+    int rc;
+
+    must(ns_txn_begin(world.store, &ns_identity_stack, &txn), "transaction");
+    for (uint32_t i = 0; i < count; i++) {
+        text(i, path, sizeof(path), value);
+        must(*value == 0 ? ns_txn_remove(txn, path) : ns_txn_write(txn, path, value, strlen(value)),
+             path);
+    }
+    rc = ns_txn_commit(txn, NULL, &reason);
+    must(rc, reason.text);
+    return now_ns() - start;
+}
+
+/* ---- memory ---- */
+
+static void neighbour_text(uint32_t i, char *path, size_t path_size, char *value)
+{
+    snprintf(path, path_size, "/neigh/e0/10.%u.%u.%u", 1 + (i >> 16), i >> 8 & 255, i & 255);
+    snprintf(value, 64, "02:07:%02x:%02x:%02x:%02x static", i >> 24, i >> 16 & 255, i >> 8 & 255,
+             i & 255);
+}
+
+static void memory(void)
+{
+    size_t before, names = options.routes;
+
+    world_begin(0);
+    before = resident();
+    world_forward(options.flows, 1);
+    result("push.bytes_per_flow", (double)(resident() - before) / options.flows, "bytes",
+           keys("flows=%u", options.flows));
+    fill(options.flows);
+    before = resident();
+    transaction((uint32_t)names, neighbour_text);
+    while (world_round())
+        ;
+    rest(0.1);
+    result("push.bytes_per_name", (double)(resident() - before) / (double)names, "bytes",
+           keys("names=%zu", names));
+    world_end();
+}
+
+/* ---- changes ---- */
+
+/* Change a neighbour that every flow follows, for so long, at most `pace` times a second (0: as fast as it
+ * goes). Returns how often it was in a second. */
+static double change_for(double seconds, double pace)
+{
+    uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9), commits = 0;
+    char value[64];
+
+    for (uint64_t now = start; now < end; now = now_ns()) {
+        if (pace == 0 || (double)commits < (double)(now - start) * pace / 1e9) {
+            unsigned mark = 16 + commits++ % 64;
+
+            snprintf(value, sizeof(value), "02:%02x:%02x:%02x:%02x:%02x static", mark, mark, mark,
+                     mark, mark);
+            set("/neigh/e0/10.0.0.5", value);
+        }
+        world_round();
+    }
+    return (double)commits / ((double)(now_ns() - start) / 1e9);
+}
+
+static double rate_for(double seconds)
+{
+    uint64_t start = now_ns(), before = packets();
+
+    rest(seconds);
+    return (double)(packets() - before) / ((double)(now_ns() - start) / 1e9);
+}
+
+static double rate_under(double seconds, double pace, double *commits)
+{
+    uint64_t start = now_ns(), before = packets();
+
+    *commits = change_for(seconds, pace);
+    return (double)(packets() - before) / ((double)(now_ns() - start) / 1e9);
+}
+
+/* Alternating: without changes, with. */
+static void measure_changes(double pace)
+{
+    struct samples drop = {.count = 0}, rate = {.count = 0};
+
+    for (uint32_t round = 0; round < 4 * options.rounds; round++) {
+        double commits, alone = rate_for(0.1), under = rate_under(0.1, pace, &commits);
+
+        add(&rate, commits);
+        add(&drop, 100 * (1 - under / alone));
+    }
+    if (pace == 0)
+        result("push.changes_per_s", percentile(&rate, 0.5), "1/s",
+               keys("flows=%u drop_percent=%.2f", options.flows, percentile(&drop, 0.5)));
+    else
+        result("push.forward_drop", percentile(&drop, 0.5), "%",
+               keys("flows=%u changes_per_s=%.0f p25=%.2f p75=%.2f", options.flows,
+                    percentile(&rate, 0.5), percentile(&drop, 0.25), percentile(&drop, 0.75)));
+}
+
+static void changes(void)
+{
+    world_begin(0);
+    world.near = options.flows;
+    world_forward(options.flows, 1);
+    fill(options.flows);
+    atomic_store(&world.forwarder->traffic, options.flows);
+    rest(0.2);
+    measure_changes(CHANGES_PACED);
+    measure_changes(0);
+    world_end();
+}
+
+/* ---- routes ---- */
+
+static void route_text(uint32_t i, char *path, size_t path_size, char *value)
+{
+    snprintf(path, path_size, "/route/%u.%u.%u.0/24", 64 + (i >> 16), i >> 8 & 255, i & 255);
+    strcpy(value, "via 10.0.0.5");
+}
+
+static void other_route_text(uint32_t i, char *path, size_t path_size, char *value)
+{
+    route_text(i, path, path_size, value);
+    strcpy(value, "via 10.0.0.6");
+}
+
+/* Each has one flow. */
+static void host_route_text(uint32_t i, char *path, size_t path_size, char *value)
+{
+    snprintf(path, path_size, "/route/16.0.%u.%u/32", i >> 8, i & 255);
+    strcpy(value, "via 10.0.0.6");
+}
+
+/* From before the transaction begins until it is committed. */
+static void delete_routes(void)
+{
+    struct samples times = {.count = 0};
+    char path[64], value[64];
+
+    transaction(HOST_ROUTES, host_route_text);
+    applied(now_ns());
+    for (uint32_t i = 0; i < HOST_ROUTES; i++) {
+        uint64_t start;
+
+        rest(0.0005);
+        host_route_text(i, path, sizeof(path), value);
+        start = now_ns();
+        set(path, NULL);
+        add(&times, (double)(now_ns() - start) / 1e3);
+        applied(start);
+    }
+    result("push.route_delete_us.p50", percentile(&times, 0.5), "us",
+           keys("routes=%u p99=%.3g", options.routes, percentile(&times, 0.99)));
+}
+
+static void routes(void)
+{
+    world_begin(0);
+    world.near = options.flows;
+    world_forward(options.flows, 1);
+    fill(options.flows);
+    result("push.routes_1m_s", (double)transaction(options.routes, route_text) / 1e9, "s",
+           keys("routes=%u", options.routes));
+    delete_routes();
+    result("push.routes_replaced_s", (double)transaction(options.routes, other_route_text) / 1e9,
+           "s", keys("routes=%u", options.routes));
+    world_end();
+}
+
+/* ---- told, rebound ---- */
+
+static void count_told(void *arg, const struct flow_change *change)
+{
+    *(uint64_t *)arg += change->moved;
+}
+
+/* Of a new route, by which each flow is bound anew; of a neighbour's new address, by a call to a listener. */
+static void measure_told(const char *what, const char *path, const char *const *values)
+{
+    struct samples rates = {.count = 0};
+
+    for (uint32_t round = 0; round < 2 * options.rounds; round++) {
+        uint64_t start = now_ns();
+
+        set(path, values[round % 2]);
+        add(&rates, options.flows / ((double)applied(start) / 1e9));
+    }
+    result("push.told_per_s", percentile(&rates, 0.5), "1/s",
+           keys("flows=%u of=%s", options.flows, what));
+}
+
+/* The same, told while the lcore forwards: what forwarding loses meanwhile, and how long it takes. */
+static void measure_told_busy(void)
+{
+    struct samples times = {.count = 0}, dips = {.count = 0};
+    char value[64];
+
+    atomic_store(&world.forwarder->traffic, options.flows);
+    rest(0.2);
+    for (uint32_t round = 0; round < 2 * options.rounds; round++) {
+        double alone = rate_for(0.1), took;
+        uint64_t before = packets(), start = now_ns();
+
+        snprintf(value, sizeof(value), "02:%02x:00:00:00:01 static", 16 + round);
+        set("/neigh/e0/10.0.0.5", value);
+        took = (double)applied(start);
+        add(&dips, 100 * (1 - (double)(packets() - before) / (took / 1e9) / alone));
+        add(&times, took / 1e6);
+    }
+    result("push.told_ms", percentile(&times, 0.5), "ms",
+           keys("flows=%u dip_percent=%.1f", options.flows, percentile(&dips, 0.5)));
+}
+
+static void told(void)
+{
+    static const char *const routes[] = {"via 10.0.0.6", "via 10.0.0.5"};
+    static const char *const neighbours[] = {"02:07:07:07:07:07 static",
+                                             "02:08:08:08:08:08 static"};
+    uint64_t sum = 0;
+
+    world_begin(0);
+    world.near = options.flows;
+    world_forward(options.flows, 1);
+    must(RTE_MIN(flow_listener_add(world.forwarder->table, count_told, &sum, true), 0), "listener");
+    fill(options.flows);
+    measure_told("neighbour", "/neigh/e0/10.0.0.5", neighbours);
+    measure_told_busy();
+    world_end();
+    world_begin(0);
+    world.near = options.flows;
+    world_forward(options.flows, 1);
+    fill(options.flows);
+    measure_told("route", "/route/16.0.0.0/8", routes);
+    world_end();
+}
+
+static void split_text(uint32_t i, char *path, size_t path_size, char *value)
+{
+    snprintf(path, path_size, "/route/16.%u.0.0/9", 128 * i);
+    strcpy(value, "via 10.0.0.6");
+}
+
+static void join_text(uint32_t i, char *path, size_t path_size, char *value)
+{
+    split_text(i, path, path_size, value);
+    *value = 0;
+}
+
+static void claim_text(uint32_t i, char *path, size_t path_size, char *value)
+{
+    static const char *const names[][2] = {{"match", "dst=16.0.0.0/8"}, {"action", "via 10.0.0.6"}};
+
+    snprintf(path, path_size, "/flow/f/%s", names[i][0]);
+    strcpy(value, names[i][1]);
+}
+
+static void unclaim_text(uint32_t i, char *path, size_t path_size, char *value)
+{
+    (void)i;
+    snprintf(path, path_size, "/flow/f");
+    *value = 0;
+}
+
+static const struct {
+    const char *name;
+    uint32_t count;
+    void (*text)(uint32_t i, char *path, size_t path_size, char *value);
+} rebindings[] = {{"more-specific", 2, split_text},
+                  {"removed-route", 2, join_text},
+                  {"definition", 2, claim_text},
+                  {"removed-definition", 1, unclaim_text}};
+
+static void measure_rebound(uint32_t near)
+{
+    struct samples times[RTE_DIM(rebindings)] = {{.count = 0}}, shares[RTE_DIM(rebindings)];
+
+    memset(shares, 0, sizeof(shares));
+    for (uint32_t round = 0; round < options.rounds; round++) {
+        for (size_t i = 0; i < RTE_DIM(rebindings); i++) {
+            double alone = rate_for(0.1), took;
+            uint64_t before = packets(), start = now_ns();
+
+            transaction(rebindings[i].count, rebindings[i].text);
+            took = (double)applied(start);
+            add(&shares[i], 100 * (1 - (double)(packets() - before) / (took / 1e9) / alone));
+            add(&times[i], took / 1e6);
+        }
+    }
+    for (size_t i = 0; i < RTE_DIM(rebindings); i++)
+        result("push.rebound_ms", percentile(&times[i], 0.5), "ms",
+               keys("flows=%u change=%s of=%u dip_percent=%.1f max=%.4g", near, rebindings[i].name,
+                    options.flows, percentile(&shares[i], 0.5), percentile(&times[i], 1)));
+}
+
+static void rebound(void)
+{
+    for (uint32_t near = 1000; near <= options.flows; near *= near == 1000 ? 100 : 10) {
+        world_begin(0);
+        world.near = near;
+        world_forward(options.flows, 1);
+        fill(options.flows);
+        atomic_store(&world.forwarder->traffic, options.flows);
+        rest(0.2);
+        measure_rebound(near);
+        world_end();
+    }
+}
+
+/* ---- an lcore that stands still ---- */
+
+static void stopped(void)
+{
+    struct ns_store_counters counters;
+    uint64_t refused = 0, commits = 0, end;
+    size_t most = 0;
+
+    world_begin(64 << 20);
+    world.near = options.flows;
+    world_forward(options.flows, 1);
+    fill(options.flows);
+    atomic_store(&world.forwarder->frozen, true);
+    for (end = now_ns() + 1000000000; now_ns() < end;) {
+        char value[64];
+
+        snprintf(value, sizeof(value), "02:%02lx:00:00:00:01 static", commits % 200);
+        if (ns_store_put(world.store, "/neigh/e0/10.0.0.5", value) == 0)
+            commits++;
+        else
+            refused++;
+        world_round();
+        ns_store_counters(world.store, &counters);
+        most = RTE_MAX(most, counters.waiting_bytes);
+    }
+    atomic_store(&world.forwarder->frozen, false);
+    rest(0.2);
+    set("/neigh/e0/10.0.0.5", "02:05:05:05:05:05 static");
+    ns_store_counters(world.store, &counters);
+    result("push.stopped_bytes", (double)most, "bytes",
+           keys("limit=%d commits=%lu refused=%lu after=%lu", 64 << 20, commits, refused,
+                counters.waiting_bytes));
+    world_end();
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} figures[] = {{"memory", memory}, {"changes", changes}, {"routes", routes},
+               {"told", told},     {"rebound", rebound}, {"stopped", stopped}};
+
+static void run(const char *name)
+{
+    for (size_t i = 0; i < RTE_DIM(figures); i++) {
+        if (strcmp(figures[i].name, name) == 0) {
+            figures[i].run();
+            return;
+        }
+    }
+    fprintf(stderr, "there is no figure %s\n", name);
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option longs[] = {{"flows", 1, NULL, 'f'},
+                                          {"routes", 1, NULL, 'r'},
+                                          {"rounds", 1, NULL, 'n'},
+                                          {NULL, 0, NULL, 0}};
+
+    for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+        switch (c) {
+        case 'f': options.flows = (uint32_t)atoi(optarg); break;
+        case 'r': options.routes = (uint32_t)atoi(optarg); break;
+        case 'n': options.rounds = (uint32_t)atoi(optarg); break;
+        default: return 2;
+        }
+    }
+    pin(0);
+    for (int i = optind; i < argc; i++)
+        run(argv[i]);
+    return 0;
+}
