@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/inspect.h"
 #include "cli/json.h"
 #include "cli/tree.h"
 #include "cli/verbs.h"
@@ -28,7 +29,7 @@ static void print_end(const char *address, const char *port)
 }
 
 /* An echo's identifier is where others have their source port. */
-static void print_key(const struct node *flow)
+void inspect_print_key(const struct node *flow)
 {
     bool echo = strcmp(node_text(flow, "proto"), "icmp") == 0;
 
@@ -136,7 +137,7 @@ static bool list_flow(const struct node *flow, void *arg)
         print_element(flow, listing->count++);
         return true;
     }
-    print_key(flow);
+    inspect_print_key(flow);
     printf("  %s", node_text(flow, "action"));
     print_optional(" ", node_text(flow, "port"));
     print_optional(" ", node_text(flow, "mac_to"));
@@ -162,7 +163,7 @@ static void print_why(const struct node *flow)
 {
     const struct node *from = node_child(flow, "from");
 
-    print_key(flow);
+    inspect_print_key(flow);
     printf(" (worker %s)\n  %s", node_text(flow, "lcore"), node_text(flow, "action"));
     print_optional(" to port ", node_text(flow, "port"));
     print_optional(", MAC ", node_text(flow, "mac_to"));

@@ -99,7 +99,8 @@ static const struct verb verbs[] = {
     {NULL, "watch", do_watch, 0, "[PATH]...", "print changes as they come"},
     {NULL, "wait", do_wait, TIMEOUT, "", "until the daemon is ready"},
     {NULL, "save", do_save, 0, "", "print the running configuration as commands"},
-    {NULL, "check", do_check, 0, "FILE", "say what is wrong with a configuration file"},
+    {NULL, "check", do_check, 0, "[FILE]",
+     "say what is wrong with a configuration file; without one, with the running daemon"},
 };
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 

@@ -10,7 +10,8 @@
 enum {
     ORDERS_A_ROUND = 32,
     ORIGINS = RTE_DIM(((struct question *)0)->origins),
-    SCOPE_ANY = 0xffff
+    SCOPE_ANY = 0xffff,
+    CHECKS_A_ROUND = 32, /* slots of the flow table */
 };
 
 /* Same flow, whatever interface it came in by. */
@@ -47,6 +48,8 @@ static bool question_slice(struct worker *worker, struct question *question)
 {
     const struct flow_table *table = worker->table;
 
+    if (question->kind == QUESTION_CHECK)
+        return flow_table_check(table, &question->check, CHECKS_A_ROUND);
     if (question->kind == QUESTION_ORIGIN && question->key.scope != SCOPE_ANY) {
         take_origin(worker, question, &question->key);
         return true;

@@ -506,7 +506,9 @@ int stats_new(struct control *control, struct ns_stats *names, struct stats **ou
         error = stats_add_anchors(stats);
     if (error == 0)
         error = stats_add_trace(stats);
-    return error == 0 ? stats_add_inquiries(stats) : error;
+    if (error == 0)
+        error = stats_add_inquiries(stats);
+    return error == 0 ? stats_add_check(stats) : error;
 }
 
 void stats_free(struct stats *stats)
@@ -514,6 +516,7 @@ void stats_free(struct stats *stats)
     stats_end_applied(stats);
     stats_end_inquiries(stats);
     stats_end_trace(stats);
+    stats_end_check(stats);
     free(stats);
 }
 

@@ -70,6 +70,14 @@ static void write_bridged_key(struct stats_json *json, const struct stats *stats
     stats_json_text(json, "mac", link_format_mac(&key->mac, mac));
 }
 
+void stats_write_key(struct stats_json *json, const struct stats *stats, const union flow_key *key)
+{
+    if (key->kind == FLOW_BRIDGED)
+        write_bridged_key(json, stats, key);
+    else
+        write_routed_key(json, stats, key);
+}
+
 /* Where its packets go now. */
 static void write_record(struct stats_json *json, const struct stats *stats,
                          const struct adjacency *record)
@@ -97,10 +105,7 @@ static void write_flow(struct stats_json *json, const struct stats *stats, unsig
     uint64_t now = ns_loop_now(stats->control->loop) / 1000000000;
 
     stats_json_number(json, "lcore", lcore);
-    if (origin->key.kind == FLOW_BRIDGED)
-        write_bridged_key(json, stats, &origin->key);
-    else
-        write_routed_key(json, stats, &origin->key);
+    stats_write_key(json, stats, &origin->key);
     stats_json_number(json, "packets", origin->packets);
     stats_json_number(json, "bytes", origin->bytes);
     stats_json_number(json, "idle", now > origin->used ? now - origin->used : 0);

@@ -8,6 +8,7 @@
  *   stats_anchors.c    who depends on what, anchor by anchor
  *   stats_apply.c      how long commits took to be applied, and by whom
  *   stats_trace.c      one commit followed through
+ *   stats_check.c      /stats/check
  *   stats_inquiry.c    what takes an answer of the workers, or names others: why, flows, dependents
  *
  * Thread safety: the control core only.
@@ -61,6 +62,7 @@ struct last_commit {
 
 struct inquiry;
 struct trace;
+struct stats_check;
 
 struct stats {
     struct control *control;
@@ -72,7 +74,12 @@ struct stats {
     struct apply apply;
     struct inquiry *inquiries; /* that wait for workers */
     struct trace *trace;
+    struct stats_check *check; /* under way, or NULL */
 };
+
+/* A flow's key as members of an object. */
+struct stats_json;
+void stats_write_key(struct stats_json *json, const struct stats *stats, const union flow_key *key);
 
 /* Each registers its names. 0 or as ns_stats_add(). */
 int stats_add_applied(struct stats *stats);
@@ -94,10 +101,12 @@ uint64_t applied_patience(uint64_t waited);
 /* Part of stats_poll(). */
 uint64_t apply_poll(struct stats *stats);
 uint64_t trace_poll(struct stats *stats);
+int stats_add_check(struct stats *stats);
 
 /* Refuse what waits. */
 void stats_end_applied(struct stats *stats);
 void stats_end_inquiries(struct stats *stats);
 void stats_end_trace(struct stats *stats);
+void stats_end_check(struct stats *stats);
 
 #endif

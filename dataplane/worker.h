@@ -32,6 +32,7 @@
 #include <rte_ring.h>
 
 #include "arp/links.h"
+#include "flows/check.h"
 #include "flows/table.h"
 
 enum { WORKERS_MAX = 16, BURST = 32 };
@@ -121,13 +122,14 @@ static_assert(sizeof(struct order) == 16, "fits a ring element");
 
 /* Asked by the control core, answered on the worker. Belongs to the asker. */
 struct question {
-    enum { QUESTION_ORIGIN, QUESTION_FLOWS } kind;
+    enum { QUESTION_ORIGIN, QUESTION_FLOWS, QUESTION_CHECK } kind;
     union flow_key key; /* ORIGIN; scope 0xffff: any */
     uint32_t limit;     /* at most so many origins; 0: as many as there is room for */
     /* FLOWS: where to go on; afterwards, where to go on next, UINT32_MAX at the end */
     uint32_t cursor;
     uint32_t count; /* how many origins were filled in */
     struct flow_origin origins[16];
+    struct flow_check check;                                      /* CHECK */
     void (*answered)(struct question *question, unsigned worker); /* called on the control core */
     void *arg;
     struct question *next; /* the worker's, until it is answered */

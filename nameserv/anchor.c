@@ -454,6 +454,31 @@ void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *so
         fn(edge->source, arg);
 }
 
+struct ns_anchor *ns_anchor_next(struct ns_store *store, const struct ns_anchor *after)
+{
+    struct ns_anchor *next = after == NULL ? store->anchors.all : after->next_all;
+
+    return after != NULL && next == store->anchors.all ? NULL : next;
+}
+
+int ns_anchor_verify(struct ns_anchor *anchor)
+{
+    struct ns_compile compile = {
+        .store = anchor->store, .version = anchor->store->version, .anchor = anchor};
+    int rc;
+
+    assert(!anchor->store->committing);
+    if (anchor->ops == NULL || anchor->ops->compile == NULL || anchor->ops->same == NULL)
+        return 1;
+    rc = ns_anchor_compile(anchor, &compile);
+    if (rc != 0)
+        return rc;
+    rc = anchor->ops->same(anchor->record, compile.record);
+    record_free(anchor, compile.record);
+    ns_source_list_free(anchor->store, compile.sources);
+    return rc;
+}
+
 /* ---- forgetting ---- */
 
 /* A notice that is still in an lcore's list points into the anchor. */

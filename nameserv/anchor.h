@@ -166,6 +166,15 @@ bool ns_anchors_part(struct ns_store *store, uint32_t *cursor,
 void ns_anchor_sources(struct ns_anchor *anchor, void (*fn)(struct ns_anchor *source, void *arg),
                        void *arg);
 
+/* All anchors, in no order that means something: the one after this one, the first after NULL, NULL at the end.
+ * Whoever goes on in a later round has pinned the one where it stopped. */
+struct ns_anchor *ns_anchor_next(struct ns_store *store, const struct ns_anchor *after);
+
+/* Is the record what would be compiled for the newest version? Compiles it once more, compares (ops->same), and
+ * forgets it: nothing is published. 1: it is, or the anchor has no record to compare; 0: it is not; -ENOMEM.
+ * Outside of commits. */
+int ns_anchor_verify(struct ns_anchor *anchor);
+
 /* ---- in compile ---- */
 
 /* The version to compile for. */

@@ -85,7 +85,7 @@ def test_version_and_help():
     ("watch route", "is not a path"),
     ("flow why", "which flow?"),
     ("save file", "takes no file"),
-    ("check", "check FILE"),
+    ("check a b", "\"b\" is too much"),
     ("check a --json", "does not take --json"),
 ])
 def test_wrong_usage(daemon, words, says):
