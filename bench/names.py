@@ -50,8 +50,8 @@ class Names:
     def write(self, path, value, tx=0):
         self.request(WRITE, path.encode() + b"\0" + value.encode(), tx)
 
-    def remove(self, path):
-        self.request(RM, path.encode() + b"\0")
+    def remove(self, path, tx=0):
+        self.request(RM, path.encode() + b"\0", tx)
 
     def begin(self):
         return int(self.request(TRANSACTION_START, b"\0").rstrip(b"\0"))

@@ -191,6 +191,7 @@ static const struct field flow_fields[] = {
     FIELD(flow_table_counters, full),         FIELD(flow_table_counters, idle),
     FIELD(flow_table_counters, forgotten),    FIELD(flow_table_counters, holds_full),
     FIELD(flow_table_counters, overtaken),    FIELD(flow_table_counters, notices),
+    FIELD(flow_table_counters, heard),
 };
 
 static void add_subscriber(struct group *group, struct ns_subscriber *subscriber)
