@@ -80,6 +80,7 @@ static const struct verb verbs[] = {
     {"flow", "del", do_change, CHANGE, "NAME", "remove it"},
     {"flow", "show", do_show, DEPENDENTS | LEARNED, "[NAME]",
      "definitions; --learned: the flows that there are"},
+    {"flow", "moves", do_moves, 0, "", "the newest moves of flows (kedged --log-moves)"},
     {"flow", "why", do_why, 0, "NAME | src=A dst=B proto=P [sport=N] [dport=N] [iface=I]",
      "what a flow's decision was derived from"},
     {"name", "add", do_change, CHANGE, "PATH [VALUE]", "create any name"},

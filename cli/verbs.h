@@ -20,6 +20,8 @@ int do_name_read(struct session *session, const char *const *words, size_t count
 int do_name_list(struct session *session, const char *const *words, size_t count);
 int do_name_perms(struct session *session, const char *const *words, size_t count);
 
+/* flow moves: what flows were told lately */
+int do_moves(struct session *session, const char *const *words, size_t count);
 /* flow why: a definition's name, or terms of a 5-tuple */
 int do_why(struct session *session, const char *const *words, size_t count);
 

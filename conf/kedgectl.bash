@@ -65,7 +65,7 @@ _kedgectl() {
     *:--*) candidates="--json --socket --applied --timeout --interval --once --dependents --learned --help --version" ;;
     0:*) candidates="port bridge iface fdb neigh route flow name stats top watch wait save check" ;;
     1:name:*) candidates="add set del show read list perms" ;;
-    1:flow:*) candidates="add set del show why" ;;
+    1:flow:*) candidates="add set del show moves why" ;;
     1:port:* | 1:bridge:* | 1:iface:* | 1:fdb:* | 1:neigh:* | 1:route:*) candidates="add set del show" ;;
     1:check:*) candidates=$(compgen -f -- "$whole") ;;
     1:stats:*) candidates=$(_kedgectl_path "/stats/$whole" | sed 's|^/stats/||') ;;

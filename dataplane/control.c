@@ -258,6 +258,7 @@ static uint64_t hook(void *arg)
     atomic_store_explicit(&control->workers.control_sleeps, 0, memory_order_relaxed);
     requests = take_requests(control);
     active = control->ports != NULL && ports_poll(control->ports);
+    moves_poll(control);
     if (control->stats != NULL)
         stats = stats_poll(control->stats);
     more = ns_store_housekeep(control->store);

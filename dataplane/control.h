@@ -14,6 +14,7 @@
 #define KEDGE_DATAPLANE_CONTROL_H
 
 #include "dataplane/modules.h"
+#include "dataplane/moves.h"
 #include "dataplane/port.h"
 #include "dataplane/worker.h"
 #include "nameserv/loop.h"
@@ -38,6 +39,7 @@ struct control {
     struct stats *stats;      /* NULL: there are none yet */
     bool poll;                /* never sleep */
     struct control_counters counters;
+    struct move_history moves;
 
     /* private */
     uint64_t active_until; /* on the loop's clock */

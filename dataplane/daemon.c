@@ -171,6 +171,7 @@ static int start_workers(struct daemon *daemon)
     control->workers.options.flows = options->flows;
     control->workers.options.idle_seconds = options->flow_idle;
     control->workers.options.poll = options->poll;
+    control->workers.options.log_moves = options->log_moves;
     control->workers.wake_control = control_wake;
     control->workers.wake_arg = control;
     error = workers_start(&control->workers, daemon->eal.lcores, daemon->eal.workers);

@@ -73,6 +73,8 @@ static const struct option_row rows[] = {
      "a flow without packets is forgotten after (60)"},
     {"poll", NULL, TYPE_FLAG, AT(poll), 0, 0, "workers never sleep"},
     {"poll-control", NULL, TYPE_FLAG, AT(poll_control), 0, 0, "the control core never sleeps"},
+    {"log-moves", NULL, TYPE_FLAG, AT(log_moves), 0, 0,
+     "every flow is told when it moves: kedgectl flow moves"},
     {"neigh-reachable", "MS", TYPE_NUMBER, AT(neighbours.reachable_ms), 1, MS_MAX,
      "a neighbour that was not heard of is STALE after (30000)"},
     {"neigh-retransmit", "MS", TYPE_NUMBER, AT(neighbours.retransmit_ms), 1, MS_MAX,

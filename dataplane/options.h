@@ -48,6 +48,7 @@ struct options {
     unsigned flow_idle;
     bool poll;         /* workers never sleep */
     bool poll_control; /* nor does the control core */
+    bool log_moves;    /* flows are told when they move */
     enum ns_log_level log;
     const char *log_file;          /* NULL: stderr */
     unsigned log_size, log_files;  /* MiB; of each log */

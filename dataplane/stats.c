@@ -509,7 +509,9 @@ int stats_new(struct control *control, struct ns_stats *names, struct stats **ou
         error = stats_add_trace(stats);
     if (error == 0)
         error = stats_add_inquiries(stats);
-    return error == 0 ? stats_add_check(stats) : error;
+    if (error == 0)
+        error = stats_add_check(stats);
+    return error == 0 ? stats_add_moves(stats) : error;
 }
 
 void stats_free(struct stats *stats)

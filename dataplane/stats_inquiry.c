@@ -79,8 +79,8 @@ void stats_write_key(struct stats_json *json, const struct stats *stats, const u
 }
 
 /* Where its packets go now. */
-static void write_record(struct stats_json *json, const struct stats *stats,
-                         const struct adjacency *record)
+void stats_write_record(struct stats_json *json, const struct stats *stats,
+                        const struct adjacency *record)
 {
     const struct links *links = links_now(stats);
     char text[18];
@@ -109,7 +109,7 @@ static void write_flow(struct stats_json *json, const struct stats *stats, unsig
     stats_json_number(json, "packets", origin->packets);
     stats_json_number(json, "bytes", origin->bytes);
     stats_json_number(json, "idle", now > origin->used ? now - origin->used : 0);
-    write_record(json, stats, &origin->record);
+    stats_write_record(json, stats, &origin->record);
 }
 
 /* ---- asking ---- */

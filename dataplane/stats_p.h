@@ -9,6 +9,7 @@
  *   stats_apply.c      how long commits took to be applied, and by whom
  *   stats_trace.c      one commit followed through
  *   stats_check.c      /stats/check
+ *   stats_moves.c      /stats/moves
  *   stats_inquiry.c    what takes an answer of the workers, or names others: why, flows, dependents
  *
  * Thread safety: the control core only.
@@ -80,6 +81,9 @@ struct stats {
 /* A flow's key as members of an object. */
 struct stats_json;
 void stats_write_key(struct stats_json *json, const struct stats *stats, const union flow_key *key);
+/* And where packets of such a record go. */
+void stats_write_record(struct stats_json *json, const struct stats *stats,
+                        const struct adjacency *record);
 
 /* Each registers its names. 0 or as ns_stats_add(). */
 int stats_add_applied(struct stats *stats);
@@ -102,6 +106,7 @@ uint64_t applied_patience(uint64_t waited);
 uint64_t apply_poll(struct stats *stats);
 uint64_t trace_poll(struct stats *stats);
 int stats_add_check(struct stats *stats);
+int stats_add_moves(struct stats *stats);
 
 /* Refuse what waits. */
 void stats_end_applied(struct stats *stats);

@@ -15,6 +15,7 @@
 #include <rte_lcore.h>
 #include <rte_malloc.h>
 
+#include "dataplane/moves.h"
 #include "dataplane/worker_p.h"
 
 enum { PREFETCH_AHEAD = 4, RECENT_US = 1000 };
@@ -342,6 +343,11 @@ int worker_new(struct workers *workers, unsigned index, int numa_node, struct wo
         worker_free(worker);
         return error;
     }
+    error = workers->options.log_moves ? moves_new(worker, numa_node) : 0;
+    if (error != 0) {
+        worker_free(worker);
+        return error;
+    }
     worker->subscriber->wake_arg = worker;
     worker->subscriber->wake = wake_subscriber;
     *out = worker;
@@ -387,6 +393,7 @@ void worker_free(struct worker *worker)
         flow_table_free(worker->table);
     sleep_free(worker);
     hold_free(worker);
+    moves_free(worker);
     rings_free(worker);
     rte_free(worker);
 }

@@ -160,6 +160,7 @@ struct worker_options {
     uint32_t hold_total;      /* in all; 0 = an eighth of the packet pool */
     uint32_t hold_seconds;    /* a packet waits at most; 0 = 10 */
     uint32_t icmp_per_second; /* ICMP errors; 0 = 1000 */
+    bool log_moves;           /* every flow is told when it moves: moves.h */
 };
 
 struct worker;

@@ -122,6 +122,7 @@ struct worker {
     unsigned index;
     struct workers *workers;
     struct ns_subscriber *subscriber;
+    struct worker_moves *moves; /* NULL: nobody wants to know */
     struct rte_ring *requests, *orders;
     const struct links *links; /* of the round's version */
     uint64_t links_version;

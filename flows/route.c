@@ -142,7 +142,7 @@ static int put(struct route_work *work, uint16_t vrf, rte_be32_t prefix, uint8_t
     if (now != NULL && route_same(now, route))
         return 0;
     rc = prefix_build_set(build, vrf, route);
-    if (rc == 0 && prefix_trie_exact(&work->routes->current->trie, vrf, prefix, length) == NULL)
+    if (rc == 0 && now == NULL)
         rc = touch_cover(work, vrf, prefix, length);
     return rc;
 }
