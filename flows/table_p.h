@@ -139,6 +139,7 @@ struct flow_table_private {
     struct adjacency round_record; /* that the round under way tells; only one is */
     unsigned round_moved;          /* FLOW_LINK_ bits */
     uint64_t polled;               /* TSC at the end of the last poll; 0: no walk was left */
+    uint64_t saved;                /* cycles that walks may take */
     uint32_t tell_cycles;          /* what it takes to tell a flow, as far as is known */
     struct asked asked[ASKED];
 

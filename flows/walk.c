@@ -217,24 +217,31 @@ static void prefetch_ahead(const struct flow_table *table, uint32_t chunk)
     rte_prefetch0(&chunks[chunks[before]]);
 }
 
+static void walk_begin(struct flow_table *table, struct hold *hold)
+{
+    uint32_t chunk = hold->last & ~(uint32_t)(CHUNK - 1);
+
+    round_begin(table->private, hold);
+    if (hold->cursor == 0)
+        return;
+    prefetch_flows(table, chunk);
+    prefetch_ahead(table, chunk);
+}
+
 /* Downwards, see array_remove(). The cursor steps on before the flow is told, which may take it out of
  * the array. Returns what is left of the budget. */
 static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budget)
 {
     struct flow_table_private *private = table->private;
     struct hold *hold = &private->holds[index];
-    uint32_t chunk = 0; /* the one that the last flow stood in */
 
-    if (hold->walk == WALK_WAITING) {
-        round_begin(private, hold);
-        prefetch_flows(table, hold->cursor & ~(uint32_t)(CHUNK - 1));
-    }
+    if (hold->walk == WALK_WAITING)
+        walk_begin(table, hold);
     for (; hold->cursor != 0 && budget > 0; budget--) {
         uint32_t place = hold->cursor;
 
-        if (place / CHUNK != chunk)
-            prefetch_ahead(table, place & ~(uint32_t)(CHUNK - 1));
-        chunk = place / CHUNK;
+        if (place % CHUNK == CHUNK_FLOWS)
+            prefetch_ahead(table, place - CHUNK_FLOWS);
         hold->cursor = place_before(private->chunks, place);
         tell(table, hold, private->chunks[place]);
     }
@@ -259,21 +266,25 @@ static void batch_begin(struct flow_table_private *private)
     private->batch_target = private->taken;
 }
 
-/* An lcore with packets gives walks a share of its time: as many flows as fit into that share of what has
- * passed since the last poll. One that had next to nothing to do since gives them a whole slice. */
+/* An lcore with packets saves a share of its time up for walks, until there is enough for a chunk of flows. One
+ * that comes back soon has no packets, and gives them a whole slice. */
 static uint32_t slice(struct flow_table_private *private)
 {
-    uint64_t away;
+    uint64_t now, away, flows;
 
-    if (private->options.share == 0 || private->polled == 0)
+    if (private->options.share == 0)
         return private->options.slice;
-    away = rte_rdtsc() - private->polled;
+    now = rte_rdtsc();
+    away = private->polled == 0 ? 0 : now - private->polled;
+    private->polled = now;
     if (away < IDLE_CYCLES)
         return private->options.slice;
-    return (uint32_t)RTE_MAX(
-        RTE_MIN(away * private->options.share / (100 * (uint64_t) private->tell_cycles),
-                (uint64_t) private->options.slice),
-        UINT64_C(1));
+    private->saved += away * private->options.share / 100;
+    flows = private->saved / private->tell_cycles;
+    if (flows < CHUNK_FLOWS)
+        return 0;
+    private->saved = 0;
+    return (uint32_t)RTE_MIN(flows, (uint64_t) private->options.slice);
 }
 
 /* A moving average; a walk that was interrupted says nothing. */
@@ -289,8 +300,11 @@ static void batch_on(struct flow_table *table)
 {
     struct flow_table_private *private = table->private;
     uint32_t whole = slice(private), budget = whole;
-    uint64_t start = rte_rdtsc();
+    uint64_t start;
 
+    if (whole == 0)
+        return;
+    start = rte_rdtsc();
     while (private->batch.first != 0 && budget > 0)
         budget = walk_on(table, private->batch.first, budget);
     private->polled = rte_rdtsc();
