@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <rte_cycles.h>
+
 #include "tests/unit/flow_world.h"
 #include "tests/unit/seed.h"
 
@@ -263,6 +265,35 @@ static void test_idle_notice(void **state)
     assert_int_equal(counters().moved, before.moved);
     assert_int_equal(counters().told, before.told);
     assert_non_null(world.changed);
+}
+
+/* A busy lcore gives walks a share of its time only, and goes on chunk by chunk; an idle one whole slices. */
+static void test_a_share_of_the_time(void **state)
+{
+    struct flow_table_options options = {.flows = 512, .slice = 64, .share = 1};
+    uint64_t most = 0, last, end;
+    unsigned polls = 0;
+
+    (void)state;
+    flow_table_free(world.table);
+    world_table(&options);
+    for (uint16_t i = 0; i < 300; i++) {
+        union flow_key key = key_of("10.9.9.9", "172.16.1.1", i);
+
+        flow_for(&key);
+    }
+    settle();
+    set("/route/0.0.0.0/0", "via 192.168.0.9");
+    last = counters().told;
+    while (flow_table_poll(world.table, world.now)) {
+        most = RTE_MAX(most, counters().told - last);
+        last = counters().told;
+        assert_true(++polls < 1000000);
+        for (end = rte_rdtsc() + 20000; rte_rdtsc() < end;)
+            ; /* packets */
+    }
+    assert_true(most <= 64 && polls > 10); /* 1 % of 20,000 cycles is less than a chunk takes */
+    assert_int_equal(counters().rebound, 300);
 }
 
 /* ---- real threads ---- */
@@ -526,6 +557,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(test_notice_oneself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_notice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_share_of_the_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup_threads, teardown),
     };
 
