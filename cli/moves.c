@@ -55,7 +55,7 @@ int do_moves(struct session *session, const char *const *words, size_t count)
         return usage("\"%s\" is too much: flow moves takes nothing", words[0]);
     if (!session_open(session))
         return EXIT_REFUSED;
-    rc = inspect_read_json(session, "/stats/moves/log", &raw, &root);
+    rc = tree_read_json(session, "/stats/moves/log", &raw, &root);
     if (rc != 0)
         return session_refused(session, "flow moves", rc);
     if (session->json)

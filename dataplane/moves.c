@@ -131,9 +131,11 @@ static void keep(struct control *control, const struct links *links, const struc
 
 void moves_poll(struct control *control)
 {
-    const struct links *links =
-        links_of(ns_store_version(control->store), links_slot(control->modules.links));
+    const struct links *links;
 
+    if (control->workers.count == 0) /* names only: there are no links either */
+        return;
+    links = links_of(ns_store_version(control->store), links_slot(control->modules.links));
     for (unsigned i = 0; i < control->workers.count; i++) {
         struct worker_moves *moves = control->workers.worker[i]->moves;
         uint32_t tail, head;

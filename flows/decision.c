@@ -126,7 +126,7 @@ static enum flow_turn decide_bridged(const struct flow_sources *sources,
 enum flow_turn decide(const struct flow_sources *sources, const union flow_key *key,
                       struct decision *decision, struct flow_missing *missing)
 {
-    const struct ns_version *version = ns_store_version(sources->store);
+    const struct ns_version *version = ns_store_version(sources->store); /* R1 */
     struct target target;
 
     if (key->kind == FLOW_BRIDGED)
@@ -171,7 +171,7 @@ bool decision_overtaken(const struct decision *decision)
 {
     for (int role = 0; role < DEPENDENCIES; role++)
         if (decision->anchors[role] != NULL &&
-            ns_anchor_version(decision->anchors[role]) > decision->version)
+            ns_anchor_version(decision->anchors[role]) > decision->version) /* R4 */
             return true;
     return false;
 }

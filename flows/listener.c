@@ -46,35 +46,87 @@ static void record_begin(struct flow_table_private *private, uint32_t index)
     hold->stamp = private->records[index].version;
 }
 
+/* A change of the record waits for its round, or for its notice to be taken; who comes now is told of it at once,
+ * with what else has brought it here, and not a second time in the round. Without room it is. */
+static struct ahead *ahead_find(const struct flow_table_private *private, uint32_t hold)
+{
+    for (int i = 0; i < AHEAD; i++)
+        if (private->ahead[i].hold == hold)
+            return (struct ahead *)(uintptr_t) & private->ahead[i];
+    return NULL;
+}
+
+static struct ahead *ahead_new(struct flow_table_private *private)
+{
+    for (int i = 0; i < AHEAD; i++) /* or one whose listeners have all left before the round */
+        if (private->ahead[i].hold == 0 || private->holds[private->ahead[i].hold].last == 0)
+            return &private->ahead[i];
+    return NULL;
+}
+
+static struct ahead *ahead_take(struct flow_table_private *private, uint32_t index)
+{
+    const struct adjacency *now = adjacency_of(private->holds[index].anchor);
+    struct ahead *ahead = ahead_find(private, index);
+
+    if (ahead != NULL || now->version <= private->records[index].version)
+        return ahead;
+    ahead = ahead_new(private);
+    if (ahead != NULL)
+        *ahead = (struct ahead){.hold = index, .record = *now};
+    return ahead;
+}
+
+static void ahead_drop(struct flow_table_private *private, uint32_t hold)
+{
+    struct ahead *ahead = ahead_find(private, hold);
+
+    if (ahead != NULL)
+        ahead->hold = 0;
+}
+
 void listener_attach(struct flow_table *table, uint32_t index)
 {
     struct flow_table_private *private = table->private;
     const struct flow *flow = &table->flows[index];
     struct hold *hold = &private->holds[flow->hold];
     struct binding *binding = &private->bindings[index];
+    const struct ahead *ahead;
 
     if (flow->listeners == 0 || flow->hold == 0)
         return;
-    if (hold->last == 0)
+    if (hold->last == 0) {
+        ahead_drop(private, flow->hold);
         record_begin(private, flow->hold);
+    }
     array_add(private, hold, index);
     binding->heard = private->records[flow->hold].version;
-    /* It stands behind the round's cursor, so it must know of what the round tells. */
-    if (in_round(hold) && private->round_record.version > binding->heard)
-        binding->heard = private->round_record.version;
+    if (in_round(
+            hold)) { /* it stands behind the round's cursor, so it must know of what that tells */
+        binding->heard = RTE_MAX(binding->heard, private->round_record.version);
+        return;
+    }
+    ahead = ahead_take(private, flow->hold);
+    if (ahead != NULL)
+        binding->heard = ahead->record.version;
 }
 
 const struct adjacency *listener_record(const struct flow_table *table, uint32_t index)
 {
     const struct flow_table_private *private = table->private;
     const struct flow *flow = &table->flows[index];
+    uint64_t heard = private->bindings[index].heard;
+    const struct ahead *ahead;
 
     if (flow->hold == 0)
         return adjacency_of(flow->adjacency);
-    if (in_round(&private->holds[flow->hold]) &&
-        private->bindings[index].heard == private->round_record.version)
+    if (in_round(&private->holds[flow->hold]) && heard == private->round_record.version)
         return &private->round_record;
-    return &private->records[flow->hold];
+    if (heard == private->records[flow->hold].version)
+        return &private->records[flow->hold];
+    ahead = ahead_find(private, flow->hold);
+    return ahead != NULL && ahead->record.version == heard ? &ahead->record
+                                                           : &private->records[flow->hold];
 }
 
 void listener_tell(struct flow_table *table, uint32_t index, unsigned moved,
@@ -106,13 +158,17 @@ static unsigned moved_links(const struct adjacency *from, const struct adjacency
 void listener_round(struct flow_table *table, const struct hold *hold, uint32_t index)
 {
     struct flow_table_private *private = table->private;
-    struct binding *binding = &private->bindings[index];
-    const struct adjacency *from = &private->records[hold - private->holds];
+    const struct adjacency *common = &private->records[hold - private->holds], *from = common;
+    unsigned moved = private->round_moved;
 
-    if (binding->heard >= private->round_record.version)
+    if (private->bindings[index].heard >= private->round_record.version)
         return;
-    binding->heard = private->round_record.version;
-    listener_tell(table, index, private->round_moved, from, &private->round_record);
+    if (unlikely(private->bindings[index].heard != common->version)) {
+        from = listener_record(table, index);
+        moved = moved_links(from, &private->round_record);
+    }
+    private->bindings[index].heard = private->round_record.version;
+    listener_tell(table, index, moved, from, &private->round_record);
 }
 
 void listener_round_begin(struct flow_table_private *private, const struct hold *hold)
@@ -128,6 +184,7 @@ void listener_round_end(struct flow_table_private *private, const struct hold *h
 
     if (record->version < private->round_record.version)
         *record = private->round_record;
+    ahead_drop(private, (uint32_t)(hold - private->holds));
 }
 
 const struct adjacency *flow_listen(struct flow_table *table, struct flow *flow, int listener)

@@ -105,7 +105,13 @@ struct listener {
     void *arg;
 };
 
-enum { MEMOS = 64 };
+enum { MEMOS = 64, AHEAD = 16 };
+
+/* The record that flows were told which came to an adjacency when its next round was due already. */
+struct ahead {
+    uint32_t hold; /* 0: free */
+    struct adjacency record;
+};
 
 /* A decision made lately, with its holds: flows that a walk tells one after the other mostly go the same
  * few ways. */
@@ -135,12 +141,16 @@ struct flow_table_private {
     uint64_t taking;           /* `notified` as read before these were taken */
     uint64_t taken;            /* all notices up to this commit have been looked at */
     uint64_t batch_target;     /* applied when the batch is over */
+    uint64_t newest;           /* commit of the newest change that a notice has brought */
     struct walk_list batch, next_batch;
+    struct walk_list records_batch,
+        next_records;              /* of the same batches, behind those: of adjacencies */
     struct adjacency round_record; /* that the round under way tells; only one is */
     unsigned round_moved;          /* FLOW_LINK_ bits */
-    uint64_t polled;               /* TSC at the end of the last poll; 0: no walk was left */
-    uint64_t saved;                /* cycles that walks may take */
-    uint32_t tell_cycles;          /* what it takes to tell a flow, as far as is known */
+    struct ahead ahead[AHEAD];
+    uint64_t polled;      /* TSC at the end of the last poll; 0: no walk was left */
+    uint64_t saved;       /* cycles that walks may take */
+    uint32_t tell_cycles; /* what it takes to tell a flow, as far as is known */
     struct asked asked[ASKED];
 
     struct memo memos[MEMOS];

@@ -45,7 +45,9 @@ static void schedule(struct flow_table_private *private, uint32_t index)
         hold->again = true;
     } else if (hold->walk == WALK_NONE) {
         hold->walk = WALK_WAITING;
-        walk_append(private, &private->next_batch, index);
+        walk_append(private,
+                    hold->role == BY_ADJACENCY ? &private->next_records : &private->next_batch,
+                    index);
     }
 }
 
@@ -83,9 +85,16 @@ static void record_changed(struct flow_table_private *private, struct hold *hold
     if (version <= hold->stamp)
         return;
     hold->stamp = version;
+    private->newest = RTE_MAX(private->newest, version);
     write_shared(private->counters.moved, private->counters.moved + hold->flows);
     if (hold->last != 0)
         schedule(private, (uint32_t)(hold - private->holds));
+}
+
+static void binding_changed(struct flow_table *table, uint32_t index, uint64_t version)
+{
+    table->private->newest = RTE_MAX(table->private->newest, version);
+    walk_start(table, index, version);
 }
 
 /* A notice may come for an anchor that this lcore has left. It can't be freed yet: it was not while the
@@ -112,7 +121,7 @@ static void notice_take(struct flow_table *table)
     if (hold->role == BY_ADJACENCY)
         record_changed(private, hold);
     else if (ns_anchor_version(anchor) > hold->stamp) /* D5 */
-        walk_start(table, index, ns_anchor_version(anchor));
+        binding_changed(table, index, ns_anchor_version(anchor));
     if ((hold->role == BY_ADJACENCY || hold->role == BY_ROUTE) && private->options.changed != NULL)
     private->options.changed(private->options.arg, anchor, hold->flows);
 }
@@ -185,12 +194,16 @@ static void round_end(struct flow_table_private *private, uint32_t index)
 
     if (hold->role == BY_ADJACENCY)
         listener_round_end(private, hold);
-    walk_pop(private, &private->batch);
+    walk_pop(private, hold->role == BY_ADJACENCY ? &private->records_batch : &private->batch);
     if (!hold->waits)
         hold->missing_since = 0;
     hold->walk = hold->waits || hold->again ? WALK_WAITING : WALK_NONE;
     if (hold->walk == WALK_WAITING)
-        walk_append(private, hold->waits ? &private->batch : &private->next_batch, index);
+        walk_append(private,
+                    hold->waits                  ? &private->batch
+                    : hold->role == BY_ADJACENCY ? &private->next_records
+                                                 : &private->next_batch,
+                    index);
 }
 
 /* The flows of a chunk lie anywhere: fetch their lines side by side. */
@@ -259,11 +272,28 @@ static void apply(struct flow_table_private *private, uint64_t version)
         atomic_store_explicit(applied, version, memory_order_release);
 }
 
+/* First those that bind flows anew, until what they wait for is there, then those that tell of records: so a
+ * flow of which one commit has changed both is told once, by the first. And not before all notices of that
+ * commit were taken. */
 static void batch_begin(struct flow_table_private *private)
 {
+    if (private->taken < private->newest)
+        return;
     private->batch = private->next_batch;
-    private->next_batch = (struct walk_list){0, 0};
+    private->records_batch = private->next_records;
+    private->next_batch = private->next_records = (struct walk_list){0, 0};
     private->batch_target = private->taken;
+}
+
+/* The walk that comes next in the batch; 0: it is over. */
+static uint32_t batch_first(const struct flow_table_private *private)
+{
+    return private->batch.first != 0 ? private->batch.first : private->records_batch.first;
+}
+
+static bool next_is_empty(const struct flow_table_private *private)
+{
+    return private->next_batch.first == 0 && private->next_records.first == 0;
 }
 
 /* An lcore with packets saves a share of its time up for walks, until there is enough for a chunk of flows. One
@@ -305,8 +335,8 @@ static void batch_on(struct flow_table *table)
     if (whole == 0)
         return;
     start = rte_rdtsc();
-    while (private->batch.first != 0 && budget > 0)
-        budget = walk_on(table, private->batch.first, budget);
+    while (batch_first(private) != 0 && budget > 0)
+        budget = walk_on(table, batch_first(private), budget);
     private->polled = rte_rdtsc();
     learn(private, private->polled - start, whole - budget);
 }
@@ -315,21 +345,20 @@ void walks_round(struct flow_table *table)
 {
     struct flow_table_private *private = table->private;
 
-    if (private->batch.first == 0)
+    if (batch_first(private) == 0)
         batch_begin(private);
-    if (private->batch.first != 0)
+    if (batch_first(private) != 0)
         batch_on(table);
-    if (private->batch.first != 0)
+    if (batch_first(private) != 0)
         return;
     private->polled = 0;
-    apply(private, private->next_batch.first == 0 ? private->taken : private->batch_target);
+    apply(private, next_is_empty(private) ? private->taken : private->batch_target);
 }
 
 bool walks_left(const struct flow_table *table)
 {
     const struct flow_table_private *private = table->private;
 
-    return private->notices != NULL || private->batch.first != 0 ||
-           private->next_batch.first != 0 ||
+    return private->notices != NULL || batch_first(private) != 0 || !next_is_empty(private) ||
            atomic_load_explicit(&private->subscriber->head, memory_order_relaxed) != NULL;
 }

@@ -167,11 +167,11 @@ static void test_a_diamond(void **state)
         {"/flow/f/action", "via 10.0.0.3"},
     };
     struct ns_txn *txn;
-    struct flow *flow;
+    struct flow *flow, *other;
 
     (void)state;
     begin(1);
-    use_to("10.0.0.3");
+    other = listen_to("10.0.0.3", 99); /* whose record the first comes to, and is due itself */
     flow = listen_to("172.16.0.1", 53);
     must(ns_txn_begin(world.store, &ns_identity_stack, &txn));
     for (size_t i = 0; i < RTE_DIM(names); i++)
@@ -179,6 +179,7 @@ static void test_a_diamond(void **state)
     must(ns_txn_commit(txn, NULL, NULL));
     settle();
     assert_int_equal(known_of[flow_index(world.table, flow)], 1);
+    assert_int_equal(known_of[flow_index(world.table, other)], 1);
     assert_int_equal(gaps, 0);
     assert_int_equal(adjacency_of(flow->adjacency)->header[5], 0x0c);
     assert_true(same(&known[flow_index(world.table, flow)], adjacency_of(flow->adjacency)));
