@@ -7,7 +7,7 @@
  *
  *     P1..P6   control core: ns_commit publishing in commit.c, ns_anchors_publish() and
  *              ns_anchors_notify() in notice.c
- *     R1..R4   lcore: the slow turn in binding.c, ns_anchor_register() in anchor.h
+ *     R1..R4   lcore: the slow turn in decision.c, ns_anchor_register() in anchor.h
  *     D1..D5   lcore: flow_table_poll() and ns_notice_take() in walk.c and anchor.h
  *
  * Claims, when nothing more can happen:
