@@ -51,9 +51,12 @@ class Bench:
                 values[name].append(measure(server))
         return values
 
-    def results(self, figure, unit, values, **keys):
+    def results(self, figure, unit, values, operations=None, **keys):
+        """operations: how many of them a round has, by server; a slow one gets fewer."""
         for name, measured in values.items():
-            self.report.result(f"names.{figure}", median(measured), unit, server=name, range=spread(measured), **keys)
+            more = {"operations": operations(name)} if operations else {}
+            self.report.result(f"names.{figure}", median(measured), unit, server=name, range=spread(measured), **keys,
+                               **more)
 
     def ratio(self, figure, ours, theirs, goal, **keys):
         """goal: 'at least 20', 'at most 0.1'; beside a peer or the floor."""
@@ -62,9 +65,9 @@ class Bench:
         self.report.result(f"names.{figure}", ratio, "ratio", goal=goal.replace(" ", "_"), met="yes" if met else "no",
                            **keys)
 
-    def beside_peers(self, figure, unit, values, better, goal, **keys):
+    def beside_peers(self, figure, unit, values, better, goal, operations=None, **keys):
         """Results of all, and our ratio to the better peer. better: max or min."""
-        self.results(figure, unit, values, **keys)
+        self.results(figure, unit, values, operations, **keys)
         peers = {name: median(measured) for name, measured in values.items() if name in servers.PEERS}
         best = better(peers, key=peers.get)
         self.ratio(f"{figure}.ratio", median(values["kedged"]), peers[best], goal, server="kedged", beside=best, **keys)
@@ -86,22 +89,26 @@ def sync(bench):
 
 
 def flight(bench):
-    operations = {"floor": 2000000, "kedged": 1000000}
+    def operations(name):
+        return bench.count({"floor": 2000000, "kedged": 1000000}.get(name, 50000))
+
     with contextlib.ExitStack() as stack:
         running = bench.start(stack, ALL)
         for kind in ("read", "write"):
             values = bench.rounds_of(running, lambda server, kind=kind: server.client(
-                "flight", kind, 64, bench.count(operations.get(server.name, 50000)))["rate"])
-            bench.beside_peers(f"flight64.{kind}", "1/s", values, max, "at least 20")
+                "flight", kind, 64, operations(server.name))["rate"])
+            bench.beside_peers(f"flight64.{kind}", "1/s", values, max, "at least 20", operations)
 
 
 def txn(bench):
-    operations = {"kedged": 20000}
+    def operations(name):
+        return bench.count({"kedged": 20000}.get(name, 2000))
+
     with contextlib.ExitStack() as stack:
         running = bench.start(stack, SERVERS)
         values = bench.rounds_of(running, lambda server: server.client(
-            "txn", 10, 10, bench.count(operations.get(server.name, 2000)))["rate"])
-        bench.beside_peers("transaction", "1/s", values, max, "at least 15", reads=10, writes=10)
+            "txn", 10, 10, operations(server.name))["rate"])
+        bench.beside_peers("transaction", "1/s", values, max, "at least 15", operations, reads=10, writes=10)
 
 
 def fanout(bench):
@@ -203,16 +210,19 @@ def listing(bench):
 
 def worst(bench):
     nodes = 100000
-    operations = {"xenstored": 3000}
+
+    def operations(name):
+        return bench.count({"xenstored": 3000}.get(name, 30000))
+
     with contextlib.ExitStack() as stack:
         running = bench.start(stack, SERVERS, logs=True)
         for server in running.values():
             server.client("load", 0, bench.count(nodes))
         values = bench.rounds_of(running, lambda server: server.client(
-            "worst", bench.count(nodes), bench.count(operations.get(server.name, 30000))))
+            "worst", bench.count(nodes), operations(server.name)))
         for key in ("p50", "p999", "max"):
             column = {name: [row[key] / 1000 for row in rows] for name, rows in values.items()}
-            bench.results(f"worst.{key}", "ms", column, nodes=bench.count(nodes))
+            bench.results(f"worst.{key}", "ms", column, operations, nodes=bench.count(nodes))
         bench.ratio("worst.of_2ms", median([row["max"] / 1000 for row in values["kedged"]]), 2, "at most 1",
                     server="kedged")
 
