@@ -26,6 +26,7 @@ struct config_name {
 };
 
 struct config_reader {
+    struct ns_parts *parts; /* hang these, and look at nothing else; NULL: the reverse */
     struct ns_txn *txn;
     unsigned line, commands;
     struct config_mistake *mistakes;
@@ -160,12 +161,53 @@ static void apply_command(struct config_reader *reader, const struct command *co
     }
 }
 
+/* ---- mounts ---- */
+
+static bool is_mount_line(const char *line, size_t size)
+{
+    size_t blank = strspn(line, " \t");
+
+    return size > blank + 5 && strncmp(line + blank, "mount", 5) == 0 &&
+           (line[blank + 5] == ' ' || line[blank + 5] == '\t');
+}
+
+static void hang_line(struct config_reader *reader, const char *line, size_t size)
+{
+    const char *words[COMMAND_WORDS_MAX];
+    struct ns_reason reason = {.text = ""};
+    char why[COMMAND_WHY_MAX] = "";
+    char *buffer = malloc(size + 1);
+    int count = buffer != NULL ? command_split(line, size, buffer, words, why) : -ENOMEM;
+
+    if (count < 0) {
+        add_mistake(reader, reader->line, count, "%s", why[0] != '\0' ? why : strerror(-count));
+    } else if (count != 4 || strcmp(words[1], "add") != 0) {
+        add_mistake(reader, reader->line, EINVAL,
+                    "a mount is written 'mount add PATH xenstore' or 'mount add PATH plain'");
+    } else {
+        int error = ns_parts_hang(reader->parts, words[2], words[3], &reason);
+
+        if (error < 0)
+            add_refusal(reader, reader->line, error, &reason);
+    }
+    free(buffer);
+}
+
 static void read_line(struct config_reader *reader, const char *line, size_t size)
 {
     struct command command = {.noun = NULL};
     char why[COMMAND_WHY_MAX] = "";
-    int error = command_parse_line(line, size, &command, why);
+    int error;
 
+    if (is_mount_line(line, size)) {
+        reader->commands++;
+        if (reader->parts != NULL)
+            hang_line(reader, line, size);
+        return;
+    }
+    if (reader->parts != NULL)
+        return;
+    error = command_parse_line(line, size, &command, why);
     if (error < 0) {
         add_mistake(reader, reader->line, error, "%s", why[0] != '\0' ? why : strerror(-error));
         return;
@@ -289,6 +331,16 @@ int config_read(struct ns_store *store, const char *file, enum config_purpose pu
     if (purpose == CONFIG_COMMIT && reader.error == 0)
         go_through(&reader, store, file, CONFIG_COMMIT);
     *commands = reader.commands;
+    tell_mistakes(&reader, file, mistake);
+    return reader.error;
+}
+
+int config_hang(struct ns_parts *parts, const char *file,
+                void (*mistake)(const char *file, unsigned line, const char *text))
+{
+    struct config_reader reader = {.parts = parts};
+
+    read_lines(&reader, file);
     tell_mistakes(&reader, file, mistake);
     return reader.error;
 }

@@ -31,7 +31,9 @@
 #include "dataplane/notify.h"
 #include "dataplane/restart.h"
 #include "dataplane/stats.h"
+#include "nameserv/parts.h"
 #include "nameserv/server.h"
+#include "nameserv/tool.h"
 #include "nameserv/xenstore.h"
 
 #define MS UINT64_C(1000000)
@@ -44,6 +46,8 @@ struct daemon {
     struct ns_store *store;
     struct ns_stats *names; /* /stats */
     struct ns_xenstore xenstore;
+    struct ns_parts *parts; /* that the configuration hangs */
+    struct ns_tool tool;
     struct ns_server *server;
     struct restart restart;
     struct eal eal;
@@ -119,6 +123,8 @@ static int start_names(struct daemon *daemon)
         error = ns_stats_new(daemon->store, &daemon->names);
     if (error == 0)
         error = ns_xenstore_add(daemon->store, &daemon->xenstore);
+    if (error == 0)
+        error = ns_parts_new(daemon->store, daemon->names, &daemon->parts);
     daemon->restart.stats = daemon->names;
     return error < 0 ? failed("the store can't be made", error) : 0;
 }
@@ -139,6 +145,8 @@ static int start_server(struct daemon *daemon)
     daemon->restart.server = daemon->server;
     if (error < 0)
         ns_log(NS_LOG_ERROR, "%s", reason.text[0] != '\0' ? reason.text : strerror(-error));
+    if (error == 0 && (error = ns_tool_add(daemon->store, &daemon->tool, daemon->server)) < 0)
+        failed("/tool/xenstored can't be made", error);
     return error;
 }
 
@@ -223,6 +231,13 @@ static void log_mistake(const char *file, unsigned line, const char *text)
         ns_log(NS_LOG_ERROR, "%s: %s", file, text);
 }
 
+static int hang_parts(struct daemon *daemon)
+{
+    const char *config = daemon->options->config;
+
+    return config == NULL ? 0 : config_hang(daemon->parts, config, log_mistake);
+}
+
 static int read_config(struct daemon *daemon)
 {
     unsigned commands = 0;
@@ -293,6 +308,8 @@ static int start(struct daemon *daemon)
         error = start_data_plane(daemon);
     if (error == 0)
         error = start_stats(daemon);
+    if (error == 0)
+        error = hang_parts(daemon);
     if (error == 0)
         error = restart_fill_store(&daemon->restart);
     if (error == 0)
@@ -370,6 +387,8 @@ static void stop_store(struct daemon *daemon)
     if (daemon->names != NULL)
         ns_stats_free(daemon->names);
     ns_store_free(daemon->store);
+    if (daemon->parts != NULL)
+        ns_parts_free(daemon->parts);
     modules_free(&control->modules);
 }
 
@@ -438,7 +457,9 @@ static int check_in(struct daemon *daemon)
 
     if (error < 0)
         return failed("the modules can't be made", error);
-    error = config_read(daemon->store, file, CONFIG_CHECK, print_mistake, &commands);
+    error = config_hang(daemon->parts, file, print_mistake);
+    if (error == 0)
+        error = config_read(daemon->store, file, CONFIG_CHECK, print_mistake, &commands);
     if (error == 0)
         printf("%s: ok, %u command%s\n", file, commands, commands == 1 ? "" : "s");
     return error;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nameserv/account.h"
 #include "nameserv/store_p.h"
 
 struct applying {
@@ -79,13 +80,46 @@ static bool hangs_at(const struct ns_mount *mount, size_t size)
     return size == mount->path_size && size > 1;
 }
 
+/* How many names are missing. */
+static int64_t count_levels(const struct applying *applying)
+{
+    const struct ns_op *op = applying->op;
+    int64_t levels = applying->existing > 1 ? 0 : 1;
+
+    for (size_t i = applying->existing; i < op->path_size; i++)
+        levels += op->data[i] == '/';
+    return levels;
+}
+
+/* What a transaction of the unprivileged creates is counted as it goes, so that the operation which would
+ * be one too many is refused, and not the whole at its end. */
+static int may_own_more(const struct applying *applying)
+{
+    struct ns_build *build = applying->build;
+    struct ns_account *account = ns_account_of(applying->mount->store, applying->who);
+    int64_t levels = count_levels(applying);
+    uint32_t limit;
+
+    if (account == NULL)
+        return -ENOMEM;
+    limit = account->quotas.limit[NS_QUOTA_NODES];
+    if (!account->exempt && limit > 0 && (int64_t)account->nodes + build->made + levels > limit)
+        return ns_reason_set(applying->reason, ENOSPC, applying->op->data,
+                             "you may have %u names, and have %lld", limit,
+                             (long long)account->nodes + (long long)build->made);
+    build->made += levels;
+    return 0;
+}
+
 /* Each level on its own. */
 static int create_levels(const struct applying *applying, size_t size)
 {
     const struct ns_op *op = applying->op;
     struct ns_perms *perms = NULL, *above = applying->nearest->perms;
-    int rc = 0;
+    int rc = applying->who->privileged ? 0 : may_own_more(applying);
 
+    if (rc != 0)
+        return rc;
     ns_perms_get(above);
     for (size_t end = applying->existing + 1; end <= size && rc == 0; end++) {
         const struct ns_mount *mount;
@@ -146,6 +180,15 @@ static size_t parent_size(const char *path, size_t size)
     return size > 1 ? size - 1 : 1;
 }
 
+/* The reverse of may_own_more(). */
+static int count_removed(const struct ns_entry *entry, void *arg)
+{
+    const struct applying *applying = arg;
+
+    applying->build->made -= ns_owns(applying->mount->authority, entry->perms, applying->who);
+    return ns_entry_each(entry, count_removed, arg);
+}
+
 static int apply_remove(const struct applying *applying)
 {
     const struct ns_op *op = applying->op;
@@ -156,8 +199,11 @@ static int apply_remove(const struct applying *applying)
     rc = may_write(applying);
     if (rc != 0)
         return rc;
-    if (applying->existing == op->path_size)
+    if (applying->existing == op->path_size) {
+        if (!applying->who->privileged)
+            count_removed(applying->nearest, (void *)(uintptr_t)applying);
         return ns_build_remove(applying->build, op->data, op->path_size);
+    }
     if (applying->existing == parent_size(op->data, op->path_size))
         return 0;
     return ns_txn_absent(applying->reason, op->data);

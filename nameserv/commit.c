@@ -251,6 +251,8 @@ static int judge(struct ns_commit *commit)
     int rc = run_checks(commit);
 
     if (rc == 0)
+        rc = ns_accounts_judge(commit);
+    if (rc == 0)
         rc = run_prepares(commit);
     if (rc == 0)
         rc = ns_anchors_compile(commit);
@@ -279,6 +281,7 @@ static int commit_begin(struct ns_commit *commit)
 static void commit_abandon(struct ns_commit *commit)
 {
     end_listeners(commit, false);
+    ns_accounts_end(commit->store, false);
     run_hook(commit, offsetof(struct ns_mount_ops, abandon), true);
     ns_anchors_abandon(commit);
     if (commit->object_batch != NULL)
@@ -303,6 +306,7 @@ static bool commit_publish(struct ns_commit *commit)
         ns_publish_later(commit);
     else
         ns_publish_now(commit);
+    ns_accounts_end(store, true);
     store->counters.commits++;
     run_hook(commit, offsetof(struct ns_mount_ops, publish), false);
     end_listeners(commit, true);

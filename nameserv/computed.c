@@ -67,13 +67,30 @@ static void answer_request(struct ns_query *query, int error, const void *data, 
     free(request);
 }
 
+/* All computed names have the permissions of the mount's own. */
+static int may_read(struct ns_call *call, const struct ns_mount *mount)
+{
+    const struct ns_entry *entry =
+        ns_tree_lookup(ns_store_version(call->server->store)->root, mount->path, mount->path_size);
+
+    if (entry != NULL &&
+        (ns_rights(mount->authority, entry->perms, &call->connection->who) & NS_PERM_READ) != 0)
+        return 0;
+    return ns_call_refuse(call, EACCES, "%.200s: not permitted: you have no right to read here",
+                          call->path);
+}
+
 int ns_call_ask_mount(struct ns_call *call, bool list, uint64_t offset)
 {
     struct ns_mount *mount = ns_mount_find(call->server->store, call->path, call->path_size);
     struct ns_request *request;
+    int error;
 
     if (!mount->ops->computed)
         return 0;
+    error = may_read(call, mount);
+    if (error < 0)
+        return error;
     request = calloc(1, sizeof(*request) + call->path_size + 1);
     if (request == NULL)
         return -ENOMEM;

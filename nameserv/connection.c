@@ -5,6 +5,7 @@
 #include "nameserv/operations.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -115,6 +116,8 @@ static void write_output(struct ns_connection *connection)
         output_sent(output, (size_t)sent);
     else if (sent != -EAGAIN)
         connection->broken = true;
+    if (ns_output_size(output) == 0)
+        connection->unsent = 0;
 }
 
 /* ---- input ---- */
@@ -123,7 +126,8 @@ static void write_output(struct ns_connection *connection)
 static bool accepts(const struct ns_connection *connection)
 {
     return !connection->broken && !connection->blocked && !connection->turn.held &&
-           connection->request == NULL && ns_output_size(&connection->output) < NS_OUTPUT_FULL;
+           connection->request == NULL && ns_output_size(&connection->output) < NS_OUTPUT_FULL &&
+           ns_account_allows(connection->account, NS_QUOTA_OUTSTANDING, connection->unsent);
 }
 
 static bool must_wait(const struct ns_connection *connection, const struct ns_wire_header *header)
@@ -326,15 +330,19 @@ struct ns_connection *ns_connection_new(struct ns_server *server,
                                         const struct ns_transport *transport,
                                         const struct ns_identity *who)
 {
-    struct ns_connection *connection = calloc(1, sizeof(*connection));
+    struct ns_account *account = ns_account_of(server->store, who);
+    struct ns_connection *connection = account != NULL ? calloc(1, sizeof(*connection)) : NULL;
 
     if (connection == NULL)
         return NULL;
+    connection->account = account;
     connection->transport = transport;
     connection->interest = EPOLLIN;
     connection->server = server;
     connection->references = 1;
     connection->who = *who;
+    connection->home_size = (uint8_t)sprintf(connection->home, NS_WIRE_HOME "%u/",
+                                             who->kind == NS_DOMAIN ? who->domain.domid : 0);
     TAILQ_INIT(&connection->events.queue);
     LIST_INSERT_HEAD(&server->connections, connection, link);
     server->counters.connections++;

@@ -35,6 +35,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "nameserv/account.h"
 #include "nameserv/loop.h"
 #include "nameserv/mount.h"
 #include "nameserv/server.h"
@@ -71,7 +72,7 @@ struct ns_client_watch {
     LIST_ENTRY(ns_client_watch) link;
     struct ns_event own;
     bool own_queued;
-    bool relative; /* events carry paths below NS_WIRE_HOME as the client writes them */
+    bool relative; /* events carry paths below the home as the client writes them */
     uint16_t path_size;
     uint16_t token_size;
     char text[]; /* the path as the client gave it, NUL, token, NUL */
@@ -90,6 +91,7 @@ struct ns_client_txn {
     uint32_t id;
     uint64_t began;   /* on the loop's clock */
     uint64_t changes; /* requests in it that have changed something */
+    uint64_t requests;
     struct ns_txn *txn;
 };
 
@@ -170,6 +172,10 @@ struct ns_connection {
         references; /* one of the server, one of the unanswered request that knows its address */
     struct ns_identity who;
     uint64_t number; /* never repeats */
+    struct ns_account *account;
+    unsigned unsent;                 /* replies since the output was empty */
+    char home[NS_WIRE_HOME_MAX + 1]; /* where its relative paths lie */
+    uint8_t home_size;
 
     bool ready;        /* is in server->ready */
     bool ended;        /* the client will send nothing more */
@@ -310,10 +316,10 @@ void ns_operations_read_error(struct ns_query *query, const char *below, void *a
 
 /* ---- events.c ---- */
 
-/* path: as the client gave it; absolute: what it means. 0, -EEXIST, -ENOSPC, -ENOMEM. Queues the
- * initial event. */
+/* path: as the client gave it; absolute: what it means; levels: as of struct ns_watch. 0, -EEXIST, -ENOSPC,
+ * -ENOMEM. Queues the initial event. */
 int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
-                    const char *token);
+                    const char *token, unsigned levels);
 /* The same without the initial event, and an event that a watch has queued. For a live update. event: 0, -ENOENT. */
 int ns_events_take_watch(struct ns_connection *connection, const char *path, const char *absolute,
                          const char *token);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nameserv/account.h"
 #include "nameserv/store_p.h"
 
 struct ns_domains {
@@ -195,6 +196,7 @@ int ns_domain_release(struct ns_store *store, struct ns_domain *domain)
     }
     if (rc != 0)
         return rc;
+    ns_account_forget(store, &ns_authority_xenstore, name.domid);
     store->domains->generations[name.domid]++;
     store->domains->known[name.domid] = NULL;
     ns_domains_each(store, drop_target, domain);

@@ -134,7 +134,7 @@ static void queue_event(struct ns_client_watch *watch, const char *path, size_t 
 static void watch_fires(struct ns_watch *base, const char *path, size_t path_size)
 {
     struct ns_client_watch *watch = (struct ns_client_watch *)base;
-    size_t skip = watch->relative ? NS_WIRE_HOME_SIZE : 0;
+    size_t skip = watch->relative ? watch->connection->home_size : 0;
 
     queue_event(watch, path + skip, path_size - skip,
                 ns_store_hold(watch->connection->server->store)->current);
@@ -237,16 +237,19 @@ static int register_watch(struct ns_client_watch *watch, const char *absolute)
 }
 
 static int add_watch(struct ns_connection *connection, const char *path, const char *absolute,
-                     const char *token, struct ns_client_watch **result)
+                     const char *token, unsigned levels, struct ns_client_watch **result)
 {
     struct ns_client_watch *watch;
     int error;
 
-    if (!connection->who.privileged && connection->watch_count >= connection->server->watches_max)
+    if (!connection->who.privileged &&
+        (connection->watch_count >= connection->server->watches_max ||
+         !ns_account_allows(connection->account, NS_QUOTA_WATCHES, connection->account->watches)))
         return -ENOSPC;
     watch = new_watch(connection, path, token);
     if (watch == NULL)
         return -ENOMEM;
+    watch->watch.levels = levels;
     error = register_watch(watch, absolute);
     if (error < 0) {
         free(watch);
@@ -254,15 +257,16 @@ static int add_watch(struct ns_connection *connection, const char *path, const c
     }
     LIST_INSERT_HEAD(&connection->watches, watch, link);
     connection->watch_count++;
+    connection->account->watches++;
     *result = watch;
     return 0;
 }
 
 int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
-                    const char *token)
+                    const char *token, unsigned levels)
 {
     struct ns_client_watch *watch;
-    int error = add_watch(connection, path, absolute, token, &watch);
+    int error = add_watch(connection, path, absolute, token, levels, &watch);
 
     if (error == 0)
         queue_event(watch, watch->text, watch->path_size, 0);
@@ -274,7 +278,7 @@ int ns_events_take_watch(struct ns_connection *connection, const char *path, con
 {
     struct ns_client_watch *watch;
 
-    return add_watch(connection, path, absolute, token, &watch);
+    return add_watch(connection, path, absolute, token, 0, &watch);
 }
 
 static void free_watch(struct ns_client_watch *watch)
@@ -285,6 +289,7 @@ static void free_watch(struct ns_client_watch *watch)
     tdelete(watch, &connection->watch_index, compare_watches);
     LIST_REMOVE(watch, link);
     connection->watch_count--;
+    connection->account->watches--;
     free(watch);
 }
 

@@ -275,7 +275,8 @@ static int take_watch(struct ns_connection *connection, const struct ns_state_re
 
     if (!to_string(&record->texts[0], path, sizeof(path)) ||
         !to_string(&record->texts[1], token, sizeof(token)) ||
-        ns_wire_absolute(path, record->texts[0].size, absolute) < 0)
+        ns_wire_absolute(connection->home, connection->home_size, path, record->texts[0].size,
+                         absolute) < 0)
         return -EINVAL;
     return ns_events_take_watch(connection, path, absolute, token);
 }

@@ -54,9 +54,11 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
 {
     size_t size = strlen(path);
     int rc = ns_store_path_check(store, path, size, NULL);
+    bool there;
 
     if (rc != 0)
         return rc;
+    there = ns_tree_lookup(store->version->root, path, size) != NULL;
     if (size >= sizeof(mount->path) || store->mount_count == NS_MOUNTS_MAX)
         return -ENAMETOOLONG;
     for (unsigned i = 0; i < store->mount_count; i++)
@@ -69,10 +71,32 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
     mount->store = store;
     mount->index = store->mount_count;
     store->mounts[store->mount_count++] = mount;
-    rc = make_node(store, path);
+    rc = there ? ns_accounts_take(store) : make_node(store, path);
     if (rc != 0)
         store->mount_count--;
     mount->ops = ops;
+    return rc;
+}
+
+int ns_mount_set_root(struct ns_store *store, const struct ns_authority *authority)
+{
+    const struct ns_authority *before = store->root_mount.authority;
+    struct ns_txn *txn;
+    int rc;
+
+    store->root_mount.authority = authority;
+    rc = ns_txn_begin(store, &ns_identity_stack, &txn);
+    if (rc == 0) {
+        rc = ns_txn_set_perms(txn, "/", &authority->first, 1);
+        if (rc == 0)
+            rc = ns_txn_commit(txn, NULL, NULL);
+        else
+            ns_txn_abort(txn);
+    }
+    if (rc == 0)
+        rc = ns_accounts_take(store);
+    if (rc != 0)
+        store->root_mount.authority = before;
     return rc;
 }
 

@@ -85,6 +85,10 @@ struct ns_mount {
 int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *path,
                  const struct ns_mount_ops *ops);
 
+/* Give the store's own mount, which is at "/", another authority, and "/" its first permissions. For the
+ * start, before there are other names. 0, -ENOMEM. */
+int ns_mount_set_root(struct ns_store *store, const struct ns_authority *authority);
+
 /* The mount concerned with a path; never NULL. */
 struct ns_mount *ns_mount_find(struct ns_store *store, const char *path, size_t path_size);
 

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "nameserv/access_log.h"
-#include "nameserv/live_update.h"
 #include "nameserv/operations.h"
 
 /* ---- reasons ---- */
@@ -80,6 +79,7 @@ void ns_operations_reply(struct ns_connection *connection, const struct ns_wire_
 
     header.size = (uint32_t)size;
     ns_connection_send(connection, &header, payload);
+    connection->unsent++;
     connection->server->counters.replies++;
 }
 
@@ -93,6 +93,7 @@ void ns_operations_refuse(struct ns_connection *connection, const struct ns_wire
     header.type = NS_WIRE_ERROR;
     header.size = (uint32_t)strlen(name) + 1;
     ns_connection_send(connection, &header, name);
+    connection->unsent++;
     connection->server->counters.replies++;
     connection->server->counters.errors++;
 }
@@ -112,6 +113,35 @@ int ns_call_put_number(struct ns_call *call, const char *prefix, uint64_t number
     int size = snprintf(text, sizeof(text), "%s%llu", prefix, (unsigned long long)number);
 
     return ns_call_put(call, text, (size_t)size + 1);
+}
+
+/* ---- quotas ---- */
+
+static bool allows(const struct ns_call *call, enum ns_quota quota, uint64_t used)
+{
+    return call->connection->who.privileged ||
+           ns_account_allows(call->connection->account, quota, used);
+}
+
+static int over(struct ns_call *call, enum ns_quota quota, const char *what)
+{
+    return ns_call_refuse(
+        call, quota == NS_QUOTA_PATH_MAX ? EINVAL : ENOSPC, "you may have %u %s (quota %s)",
+        call->connection->account->quotas.limit[quota], what, ns_quota_name(quota));
+}
+
+/* A path is as long for every domain: its own number in it does not count. */
+static size_t counted_size(const char *path, size_t size)
+{
+    const size_t home = sizeof(NS_WIRE_HOME) - 1;
+    size_t digits;
+
+    if (size <= home || memcmp(path, NS_WIRE_HOME, home) != 0)
+        return size;
+    digits = strspn(path + home, "0123456789");
+    if (digits == 0 || path[home + digits] != '/')
+        return size;
+    return size - home - digits - 1;
 }
 
 /* ---- reading ---- */
@@ -146,7 +176,9 @@ static int run_get_perms(struct ns_call *call)
     struct ns_mount *mount = ns_mount_find(call->server->store, call->path, call->path_size);
     const struct ns_perms *perms;
     int error =
-        ns_txn_get_perms(call->txn, mount->ops->computed ? mount->path : call->path, &perms);
+        call->path[0] == '@'
+            ? ns_special_get_perms(call, &perms)
+            : ns_txn_get_perms(call->txn, mount->ops->computed ? mount->path : call->path, &perms);
 
     if (error < 0)
         return error;
@@ -155,21 +187,15 @@ static int run_get_perms(struct ns_call *call)
     return error < 0 ? error : 0;
 }
 
-static int run_get_domain_path(struct ns_call *call)
-{
-    const char *asked = call->arguments.first;
-    uint64_t domain;
-
-    if (ns_wire_number(asked, UINT16_MAX, &domain) < 0)
-        return ns_call_refuse(call, EINVAL, "'%.40s' is no domain number (0 to 65535)", asked);
-    return ns_call_put_number(call, "/local/domain/", domain);
-}
-
 /* ---- changing ---- */
 
 static int run_write(struct ns_call *call)
 {
-    return ns_txn_write(call->txn, call->path, call->arguments.rest, call->arguments.rest_size);
+    size_t size = call->arguments.rest_size;
+
+    if (size > 0 && !allows(call, NS_QUOTA_NODE_SIZE, size - 1))
+        return over(call, NS_QUOTA_NODE_SIZE, "bytes in a value");
+    return ns_txn_write(call->txn, call->path, call->arguments.rest, size);
 }
 
 static int run_mkdir(struct ns_call *call)
@@ -195,22 +221,50 @@ static int run_set_perms(struct ns_call *call)
             call, EINVAL,
             "%s: a permission is one of the letters n, r, w, b and a number, as in 'r0'",
             call->path);
+    if (!allows(call, NS_QUOTA_NODE_PERMISSIONS, (uint64_t)count - 1))
+        return over(call, NS_QUOTA_NODE_PERMISSIONS, "permissions of a name");
+    if (call->path[0] == '@')
+        return ns_special_change_perms(call, list, (size_t)count);
     return ns_txn_set_perms(call->txn, call->path, list, (size_t)count);
 }
 
 /* ---- watches ---- */
 
+/* The depth of a watch, as levels: its own name counts. */
+static int watch_levels(struct ns_call *call, unsigned *levels)
+{
+    const char *depth = ns_wire_text(&call->arguments, 2);
+    uint64_t number = 0;
+
+    *levels = 0;
+    if (call->arguments.count < 3)
+        return 0;
+    if (!ns_call_offers(call, NS_FEATURE_DEPTH))
+        return ns_call_refuse(call, EINVAL, "a depth of watches is not offered to this domain");
+    if (ns_wire_number(depth, UINT16_MAX, &number) < 0 || (call->path[0] == '@' && number > 1))
+        return ns_call_refuse(call, EINVAL, "'%.40s' is no depth; 0 is the name itself%s", depth,
+                              call->path[0] == '@' ? ", 1 tells the domain" : "");
+    *levels = (unsigned)number + 1;
+    return 0;
+}
+
 static int run_watch(struct ns_call *call)
 {
-    int error =
-        ns_events_watch(call->connection, call->arguments.first, call->path, call->arguments.rest);
+    unsigned levels;
+    int error = watch_levels(call, &levels);
 
+    if (error == 0)
+        error = ns_events_watch(call->connection, call->arguments.first, call->path,
+                                call->arguments.rest, levels);
+    if (error == -EINVAL)
+        return error;
     if (error == -EEXIST)
         return ns_call_refuse(call, EEXIST, "%s is being watched already with this token",
                               call->path);
     if (error == -ENOSPC)
-        return ns_call_refuse(call, ENOSPC, "a connection may have %u watches",
-                              call->server->watches_max);
+        return ns_call_refuse(call, ENOSPC, "a connection may have %u watches, and you %u",
+                              call->server->watches_max,
+                              call->connection->account->quotas.limit[NS_QUOTA_WATCHES]);
     return error;
 }
 
@@ -253,6 +307,7 @@ static void free_txn(struct ns_connection *connection, struct ns_client_txn *txn
 {
     LIST_REMOVE(txn, link);
     connection->txn_count--;
+    connection->account->transactions--;
     free(txn);
 }
 
@@ -269,6 +324,8 @@ static int run_transaction_start(struct ns_call *call)
                               call->server->txns_max);
     if (!ns_turn_begin(connection))
         return NS_CALL_HELD;
+    if (!allows(call, NS_QUOTA_TRANSACTIONS, connection->account->transactions))
+        return over(call, NS_QUOTA_TRANSACTIONS, "open transactions");
     txn = calloc(1, sizeof(*txn));
     if (txn == NULL)
         return -ENOMEM;
@@ -283,6 +340,7 @@ static int run_transaction_start(struct ns_call *call)
     ns_turn_started(connection, txn->id);
     LIST_INSERT_HEAD(&connection->txns, txn, link);
     connection->txn_count++;
+    connection->account->transactions++;
     return ns_call_put_number(call, "", txn->id);
 }
 
@@ -345,41 +403,71 @@ void ns_operations_reset(struct ns_connection *connection)
     ns_turn_reset(connection);
 }
 
-/* ---- control ---- */
-
-static int run_control(struct ns_call *call)
-{
-    if (!call->connection->who.privileged)
-        return ns_call_refuse(call, EACCES, "only the privileged give commands to the daemon");
-    if (strcmp(call->arguments.first, "live-update") == 0)
-        return ns_live_update_control(call, call->arguments.rest, call->arguments.rest_size);
-    return ns_call_refuse(call, EINVAL, "there is no command '%.40s'", call->arguments.first);
-}
-
 /* ---- the table and the dispatcher ---- */
 
 static const struct ns_operation operations[] = {
-    [NS_WIRE_CONTROL] = {"CONTROL", run_control, NS_WIRE_VALUE, NS_TXN_IGNORED, NS_PATH_NONE},
+    [NS_WIRE_CONTROL] = {"CONTROL", ns_control_run, NS_WIRE_TEXTS, NS_TXN_IGNORED, NS_PATH_NONE},
     [NS_WIRE_DIRECTORY] = {"DIRECTORY", run_directory, NS_WIRE_STRING, NS_TXN_VIEW, NS_PATH_NODE},
     [NS_WIRE_READ] = {"READ", run_read, NS_WIRE_STRING, NS_TXN_VIEW, NS_PATH_NODE},
-    [NS_WIRE_GET_PERMS] = {"GET_PERMS", run_get_perms, NS_WIRE_STRING, NS_TXN_VIEW, NS_PATH_NODE},
-    [NS_WIRE_WATCH] = {"WATCH", run_watch, NS_WIRE_PAIR, NS_TXN_IGNORED, NS_PATH_NODE_OR_SPECIAL},
+    [NS_WIRE_GET_PERMS] = {"GET_PERMS", run_get_perms, NS_WIRE_STRING, NS_TXN_VIEW,
+                           NS_PATH_NODE_OR_SPECIAL},
+    [NS_WIRE_WATCH] = {"WATCH", run_watch, NS_WIRE_TEXTS, NS_TXN_IGNORED, NS_PATH_NODE_OR_SPECIAL},
     [NS_WIRE_UNWATCH] = {"UNWATCH", run_unwatch, NS_WIRE_PAIR, NS_TXN_IGNORED,
                          NS_PATH_NODE_OR_SPECIAL},
     [NS_WIRE_TRANSACTION_START] = {"TRANSACTION_START", run_transaction_start, NS_WIRE_ANYTHING,
                                    NS_TXN_CHECKED, NS_PATH_NONE},
     [NS_WIRE_TRANSACTION_END] = {"TRANSACTION_END", run_transaction_end, NS_WIRE_STRING,
                                  NS_TXN_NEEDED, NS_PATH_NONE},
-    [NS_WIRE_GET_DOMAIN_PATH] = {"GET_DOMAIN_PATH", run_get_domain_path, NS_WIRE_STRING,
+    [NS_WIRE_GET_DOMAIN_PATH] = {"GET_DOMAIN_PATH", ns_domain_run_path, NS_WIRE_STRING,
                                  NS_TXN_CHECKED, NS_PATH_NONE},
     [NS_WIRE_WRITE] = {"WRITE", run_write, NS_WIRE_VALUE, NS_TXN_CHANGE, NS_PATH_NODE},
     [NS_WIRE_MKDIR] = {"MKDIR", run_mkdir, NS_WIRE_STRING, NS_TXN_CHANGE, NS_PATH_NODE},
     [NS_WIRE_RM] = {"RM", run_rm, NS_WIRE_STRING, NS_TXN_CHANGE, NS_PATH_NODE},
-    [NS_WIRE_SET_PERMS] = {"SET_PERMS", run_set_perms, NS_WIRE_LIST, NS_TXN_CHANGE, NS_PATH_NODE},
+    [NS_WIRE_SET_PERMS] = {"SET_PERMS", run_set_perms, NS_WIRE_LIST, NS_TXN_CHANGE,
+                           NS_PATH_NODE_OR_SPECIAL},
     [NS_WIRE_RESET_WATCHES] = {"RESET_WATCHES", run_reset_watches, NS_WIRE_ANYTHING, NS_TXN_CHECKED,
                                NS_PATH_NONE},
     [NS_WIRE_DIRECTORY_PART] = {"DIRECTORY_PART", ns_listing_run_part, NS_WIRE_PAIR, NS_TXN_VIEW,
                                 NS_PATH_NODE},
+    [NS_WIRE_INTRODUCE] = {"INTRODUCE", ns_domain_run_introduce, NS_WIRE_TEXTS, NS_TXN_CHECKED,
+                           NS_PATH_NONE},
+    [NS_WIRE_RELEASE] = {"RELEASE", ns_domain_run_release, NS_WIRE_STRING, NS_TXN_CHECKED,
+                         NS_PATH_NONE},
+    [NS_WIRE_IS_DOMAIN_INTRODUCED] = {"IS_DOMAIN_INTRODUCED", ns_domain_run_is_introduced,
+                                      NS_WIRE_STRING, NS_TXN_CHECKED, NS_PATH_NONE},
+    [NS_WIRE_RESUME] = {"RESUME", ns_domain_run_resume, NS_WIRE_STRING, NS_TXN_CHECKED,
+                        NS_PATH_NONE},
+    [NS_WIRE_SET_TARGET] = {"SET_TARGET", ns_domain_run_set_target, NS_WIRE_PAIR, NS_TXN_CHECKED,
+                            NS_PATH_NONE},
+    [NS_WIRE_GET_FEATURE] = {"GET_FEATURE", ns_domain_run_get_feature, NS_WIRE_TEXTS,
+                             NS_TXN_CHECKED, NS_PATH_NONE},
+    [NS_WIRE_SET_FEATURE] = {"SET_FEATURE", ns_domain_run_set_feature, NS_WIRE_PAIR, NS_TXN_CHECKED,
+                             NS_PATH_NONE},
+    [NS_WIRE_GET_QUOTA] = {"GET_QUOTA", ns_quota_run_get, NS_WIRE_TEXTS, NS_TXN_CHECKED,
+                           NS_PATH_NONE},
+    [NS_WIRE_SET_QUOTA] = {"SET_QUOTA", ns_quota_run_set, NS_WIRE_TEXTS, NS_TXN_CHECKED,
+                           NS_PATH_NONE},
+};
+
+/* For domain 0 only. */
+static const bool privileged[NS_WIRE_SET_QUOTA + 1] = {
+    [NS_WIRE_CONTROL] = true,   [NS_WIRE_INTRODUCE] = true,
+    [NS_WIRE_RELEASE] = true,   [NS_WIRE_IS_DOMAIN_INTRODUCED] = true,
+    [NS_WIRE_RESUME] = true,    [NS_WIRE_SET_TARGET] = true,
+    [NS_WIRE_GET_QUOTA] = true, [NS_WIRE_SET_FEATURE] = true,
+    [NS_WIRE_SET_QUOTA] = true,
+};
+
+/* How many texts those of NS_WIRE_TEXTS take. */
+static const struct {
+    unsigned least, most;
+} texts[NS_WIRE_SET_QUOTA + 1] = {
+    [NS_WIRE_CONTROL] = {0, NS_WIRE_PAYLOAD_MAX},
+    [NS_WIRE_WATCH] = {2, 3},
+    [NS_WIRE_INTRODUCE] = {3, 3},
+    [NS_WIRE_GET_FEATURE] = {0, 1},
+    [NS_WIRE_GET_QUOTA] = {0, 2},
+    [NS_WIRE_SET_QUOTA] = {2, 3},
 };
 
 static int find_operation(struct ns_call *call)
@@ -389,6 +477,9 @@ static int find_operation(struct ns_call *call)
     if (type >= sizeof(operations) / sizeof(operations[0]) || operations[type].run == NULL)
         return ns_call_refuse(call, ENOSYS, "there is no operation %u", type);
     call->operation = &operations[type];
+    if (privileged[type] && !call->connection->who.privileged)
+        return ns_call_refuse(call, EACCES, "%s: not permitted: only the privileged may",
+                              call->operation->name);
     return 0;
 }
 
@@ -400,10 +491,14 @@ static int check_payload(struct ns_call *call, const char *payload)
         [NS_WIRE_PAIR] = "two texts that end with a NUL each",
         [NS_WIRE_VALUE] = "a path that ends with a NUL, and a value",
         [NS_WIRE_LIST] = "a path and at least one permission, each ending with a NUL",
+        [NS_WIRE_TEXTS] = "another number of texts, each ending with a NUL",
     };
     const struct ns_operation *operation = call->operation;
 
-    if (ns_wire_parse(operation->shape, payload, call->header->size, &call->arguments) == 0)
+    if (ns_wire_parse(operation->shape, payload, call->header->size, &call->arguments) == 0 &&
+        (operation->shape != NS_WIRE_TEXTS ||
+         (call->arguments.count >= texts[call->header->type].least &&
+          call->arguments.count <= texts[call->header->type].most)))
         return 0;
     return ns_call_refuse(call, EINVAL, "%s takes %s", operation->name, shapes[operation->shape]);
 }
@@ -429,19 +524,23 @@ static int check_path(struct ns_call *call)
 
     if (operation->path == NS_PATH_NONE)
         return 0;
-    size = ns_wire_absolute(call->arguments.first, call->arguments.first_size,
-                            call->server->path_asked);
+    size =
+        ns_wire_absolute(call->connection->home, call->connection->home_size, call->arguments.first,
+                         call->arguments.first_size, call->server->path_asked);
     if (size < 0)
         return ns_call_refuse(call, EINVAL,
                               "a path has at least one byte, and at most %d (%d if it is relative)",
                               NS_PATH_MAX, NS_WIRE_RELATIVE_MAX);
     call->path = call->server->path_asked;
     call->path_size = (size_t)size;
+    if (!allows(call, NS_QUOTA_PATH_MAX, counted_size(call->path, call->path_size) - 1))
+        return over(call, NS_QUOTA_PATH_MAX, "bytes in a path");
     if (call->path[0] == '@' && operation->path == NS_PATH_NODE)
-        return ns_call_refuse(call, EINVAL, "%.100s: special names can only be watched",
+        return ns_call_refuse(call, EINVAL,
+                              "%.100s: special names can only be watched and given permissions",
                               call->path);
     if (call->path[0] == '@')
-        return 0;
+        return ns_special_check(call);
     return ns_store_path_check(call->server->store, call->path, call->path_size, &call->reason);
 }
 
@@ -469,6 +568,8 @@ static int run_in_txn(struct ns_call *call)
         ns_store_publish(call->server->store); /* it may look at the whole store */
     if (use < NS_TXN_VIEW)
         return call->operation->run(call);
+    if (call->in != NULL && !allows(call, NS_QUOTA_TRANSACTION_NODES, call->in->requests++))
+        return over(call, NS_QUOTA_TRANSACTION_NODES, "requests in a transaction");
     error = begin_own(call);
     if (error < 0)
         return error;

@@ -8,6 +8,7 @@
 #define KEDGE_NAMESERV_OPERATIONS_H
 
 #include "nameserv/connection.h"
+#include "nameserv/domain.h"
 
 /* What a function answers if the reply comes by another way, now or later. */
 enum { NS_ANSWERED_ELSEWHERE = 1 };
@@ -75,6 +76,35 @@ void ns_operations_reply(struct ns_connection *connection, const struct ns_wire_
  * said about that error) go to /stats/self/error. */
 void ns_operations_refuse(struct ns_connection *connection, const struct ns_wire_header *request,
                           int error, const char *path, const char *text);
+
+/* Is a feature (NS_FEATURE_*) offered to the caller? */
+bool ns_call_offers(const struct ns_call *call, uint32_t feature);
+
+/* ---- operations_domain.c: for domains, and names that begin with '@' ---- */
+
+int ns_domain_run_path(struct ns_call *call); /* GET_DOMAIN_PATH */
+int ns_domain_run_introduce(struct ns_call *call);
+int ns_domain_run_release(struct ns_call *call);
+int ns_domain_run_is_introduced(struct ns_call *call);
+int ns_domain_run_resume(struct ns_call *call);
+int ns_domain_run_set_target(struct ns_call *call);
+int ns_domain_run_get_feature(struct ns_call *call);
+int ns_domain_run_set_feature(struct ns_call *call);
+
+/* May it be a special name? 0, -EINVAL. */
+int ns_special_check(struct ns_call *call);
+int ns_special_get_perms(struct ns_call *call, const struct ns_perms **perms);
+/* They are no part of transactions: it holds at once. */
+int ns_special_change_perms(struct ns_call *call, const struct ns_perm *list, size_t count);
+
+/* A domain's number in a request. 0, -EINVAL. */
+int ns_call_domid(struct ns_call *call, const char *text, uint32_t *domid);
+
+/* ---- operations_quota.c, control.c ---- */
+
+int ns_quota_run_get(struct ns_call *call);
+int ns_quota_run_set(struct ns_call *call);
+int ns_control_run(struct ns_call *call);
 
 /* ---- computed.c ---- */
 

@@ -134,7 +134,7 @@ static void stats_read(struct ns_mount *mount, struct ns_query *query)
     if (stat != NULL)
         stat->read(query, below_name(stat, name), stat->arg);
     else if (is_directory(stats, name))
-        ns_query_answer(query, 0, "", 0);
+        ns_query_printf(query, "%s", *name == '\0' ? "computed" : "");
     else
         refuse_absent(query);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nameserv/account.h"
 #include "nameserv/domain.h"
 #include "nameserv/store_p.h"
 
@@ -61,6 +62,7 @@ static void store_destroy(struct ns_store *store)
         ns_tree_free(store->version->root, store->pool);
     free(store->version);
     ns_domains_free(store->domains);
+    ns_accounts_free(store->accounts);
     if (store->pool != NULL)
         ns_pool_free(store->pool);
     free(store->subscribers);
@@ -79,25 +81,28 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **resul
     store->waiting_limit =
         options->waiting_bytes == 0 ? WAITING_BYTES_DEFAULT : options->waiting_bytes;
     rc = make_version(store);
-    if (rc == 0 && (store->domains = ns_domains_new()) == NULL)
+    if (rc == 0 && ((store->domains = ns_domains_new()) == NULL ||
+                    (store->accounts = ns_accounts_new()) == NULL))
         rc = -ENOMEM;
     if (rc == 0)
         rc = make_subscribers(store);
     if (rc == 0)
         rc = ns_anchors_init(&store->anchors,
                              options->anchors_max == 0 ? ANCHORS_DEFAULT : options->anchors_max);
-    if (rc == 0)
-        rc = ns_reclaim_start(&store->reclaim);
-    if (rc != 0) {
-        store_destroy(store);
-        return rc;
-    }
     store->root_mount = (struct ns_mount){.ops = &plain_ops,
                                           .authority = &ns_authority_plain,
                                           .path = "/",
                                           .path_size = 1,
                                           .store = store};
     store->mounts[store->mount_count++] = &store->root_mount;
+    if (rc == 0)
+        rc = ns_accounts_take(store);
+    if (rc == 0)
+        rc = ns_reclaim_start(&store->reclaim);
+    if (rc != 0) {
+        store_destroy(store);
+        return rc;
+    }
     ns_rcu_register();
     *result = store;
     return 0;

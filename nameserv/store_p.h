@@ -119,6 +119,7 @@ struct ns_store {
     uint64_t number_floor; /* the next commit's number is greater */
     struct ns_anchors anchors;
     struct ns_domains *domains;
+    struct ns_accounts *accounts;
     size_t watch_count;
     unsigned lcores;
     struct ns_subscriber *subscribers;
@@ -340,6 +341,16 @@ void ns_anchors_notify(struct ns_commit *commit);
 void ns_anchors_abandon(struct ns_commit *commit);
 void ns_anchors_done(struct ns_commit *commit);
 bool ns_anchors_sweep(struct ns_store *store, unsigned limit);
+
+/* ---- account.c ---- */
+
+/* Add up what the commit changes in each account, and refuse what would be over a limit. 0, -ENOSPC,
+ * -ENOMEM. Ends in ns_accounts_end(), which also stands for nothing being added up. */
+int ns_accounts_judge(struct ns_commit *commit);
+void ns_accounts_end(struct ns_store *store, bool published);
+
+/* Count all names anew and believe that: the authority of some has changed. 0, -ENOMEM. */
+int ns_accounts_take(struct ns_store *store);
 
 /* ---- estate.c ---- */
 

@@ -142,6 +142,7 @@ struct ns_build {
     const struct ns_entry *root;
     uint64_t serial;
     struct ns_replaced replaced;
+    int64_t made; /* names that the caller counts (nameserv/apply.c); 0 at first */
 };
 
 /* A tree of only a root entry "/" with an empty value; version and children_version are given.

@@ -98,7 +98,7 @@ int ns_wire_parse(enum ns_wire_shape shape, const char *payload, size_t size,
     const char *end = size > 0 ? memchr(payload, '\0', size) : NULL;
 
     *arguments = (struct ns_wire_arguments){.first = "", .rest = ""};
-    if (shape == NS_WIRE_ANYTHING)
+    if (shape == NS_WIRE_ANYTHING || (shape == NS_WIRE_TEXTS && size == 0))
         return 0;
     if (end == NULL)
         return -EINVAL;
@@ -108,6 +108,10 @@ int ns_wire_parse(enum ns_wire_shape shape, const char *payload, size_t size,
     arguments->rest_size = size - arguments->first_size - 1;
     if (shape == NS_WIRE_VALUE)
         return 0;
+    if (shape == NS_WIRE_TEXTS) {
+        arguments->count = (unsigned)count_nuls(payload, size);
+        return payload[size - 1] == '\0' ? 0 : -EINVAL;
+    }
     if (shape == NS_WIRE_STRING)
         return arguments->rest_size == 0 ? 0 : -EINVAL;
     if (arguments->rest_size == 0 || payload[size - 1] != '\0')
@@ -116,6 +120,17 @@ int ns_wire_parse(enum ns_wire_shape shape, const char *payload, size_t size,
         return 0;
     arguments->rest_size--;
     return count_nuls(arguments->rest, arguments->rest_size) == 0 ? 0 : -EINVAL;
+}
+
+const char *ns_wire_text(const struct ns_wire_arguments *arguments, unsigned index)
+{
+    const char *text = arguments->first;
+
+    if (index >= arguments->count)
+        return "";
+    while (index-- > 0)
+        text += strlen(text) + 1;
+    return text;
 }
 
 int ns_wire_number(const char *text, uint64_t max, uint64_t *number)
@@ -135,21 +150,19 @@ int ns_wire_number(const char *text, uint64_t max, uint64_t *number)
     return 0;
 }
 
-int ns_wire_absolute(const char *path, size_t size, char *absolute)
+int ns_wire_absolute(const char *home, size_t home_size, const char *path, size_t size,
+                     char *absolute)
 {
-    size_t home = 0;
-
     if (size == 0)
         return -EINVAL;
-    if (path[0] != '/' && path[0] != '@') {
-        if (size > NS_WIRE_RELATIVE_MAX)
-            return -EINVAL;
-        home = NS_WIRE_HOME_SIZE;
-        memcpy(absolute, NS_WIRE_HOME, home);
-    }
-    if (home + size > NS_PATH_MAX)
+    if (path[0] == '/' || path[0] == '@')
+        home_size = 0;
+    else if (size > NS_WIRE_RELATIVE_MAX)
         return -EINVAL;
-    memcpy(absolute + home, path, size);
-    absolute[home + size] = '\0';
-    return (int)(home + size);
+    if (home_size + size > NS_PATH_MAX)
+        return -EINVAL;
+    memcpy(absolute, home, home_size);
+    memcpy(absolute + home_size, path, size);
+    absolute[home_size + size] = '\0';
+    return (int)(home_size + size);
 }

@@ -34,16 +34,23 @@ enum ns_wire_type {
     NS_WIRE_WATCH_EVENT = 15,
     NS_WIRE_ERROR = 16,
     NS_WIRE_IS_DOMAIN_INTRODUCED = 17,
+    NS_WIRE_RESUME = 18,
+    NS_WIRE_SET_TARGET = 19,
     NS_WIRE_RESET_WATCHES = 21,
     NS_WIRE_DIRECTORY_PART = 22,
+    NS_WIRE_GET_FEATURE = 23,
+    NS_WIRE_SET_FEATURE = 24,
+    NS_WIRE_GET_QUOTA = 25,
+    NS_WIRE_SET_QUOTA = 26,
 };
 
 enum { NS_WIRE_HEADER_SIZE = 16, NS_WIRE_PAYLOAD_MAX = 4096 };
 enum { NS_WIRE_MESSAGE_MAX = NS_WIRE_HEADER_SIZE + NS_WIRE_PAYLOAD_MAX };
 
-/* Paths that do not start with '/' or '@' lie below this. */
-#define NS_WIRE_HOME "/local/domain/0/"
-enum { NS_WIRE_HOME_SIZE = sizeof(NS_WIRE_HOME) - 1, NS_WIRE_RELATIVE_MAX = 2048 };
+/* Paths that do not start with '/' or '@' lie below this and the number of the client's domain, which is 0
+ * for clients of a socket. */
+#define NS_WIRE_HOME "/local/domain/"
+enum { NS_WIRE_HOME_MAX = sizeof(NS_WIRE_HOME "65535/") - 1, NS_WIRE_RELATIVE_MAX = 2048 };
 
 struct ns_wire_header {
     uint32_t type;
@@ -73,6 +80,7 @@ enum ns_wire_shape {
     NS_WIRE_PAIR,     /* "text|text|": exactly two */
     NS_WIRE_VALUE,    /* "text|bytes": what follows the first NUL may be anything */
     NS_WIRE_LIST,     /* "text|text|...": at least two, and the last byte is a NUL */
+    NS_WIRE_TEXTS,    /* "text|text|...": any number, none of them too */
 };
 
 struct ns_wire_arguments {
@@ -80,18 +88,23 @@ struct ns_wire_arguments {
     size_t first_size; /* without its NUL */
     const char *rest;  /* what follows the first NUL; a pair's is NUL-terminated */
     size_t rest_size;  /* all of it; without the last NUL for a pair */
+    unsigned count;    /* of NS_WIRE_TEXTS, else 0 */
 };
 
 /* Take a payload apart; everything points into it. 0, or -EINVAL if it has not that shape. */
 int ns_wire_parse(enum ns_wire_shape shape, const char *payload, size_t size,
                   struct ns_wire_arguments *arguments);
 
+/* The text number `index` (from 0) of NS_WIRE_TEXTS; "" if there are not so many. */
+const char *ns_wire_text(const struct ns_wire_arguments *arguments, unsigned index);
+
 /* A decimal number and nothing else, of at most max. 0 or -EINVAL. */
 int ns_wire_number(const char *text, uint64_t max, uint64_t *number);
 
-/* The absolute form of a path as a client gives it: itself if it starts with '/' or '@', else below
- * NS_WIRE_HOME. absolute has room for NS_PATH_MAX + 1 bytes and is NUL-terminated. Returns the size
+/* The absolute form of a path as a client gives it: itself if it starts with '/' or '@', else below the
+ * client's home, which ends with '/'. absolute has room for NS_PATH_MAX + 1 bytes and is NUL-terminated. Returns the size
  * without the NUL, or -EINVAL: empty or too long. What characters it may have is not judged here. */
-int ns_wire_absolute(const char *path, size_t size, char *absolute);
+int ns_wire_absolute(const char *home, size_t home_size, const char *path, size_t size,
+                     char *absolute);
 
 #endif

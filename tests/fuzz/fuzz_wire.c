@@ -27,7 +27,8 @@ static void parse(enum ns_wire_shape shape, const char *payload, size_t size)
     assert(arguments.first == payload && strlen(arguments.first) == arguments.first_size);
     assert(arguments.rest == payload + arguments.first_size + 1);
     assert(arguments.rest + arguments.rest_size <= payload + size);
-    length = ns_wire_absolute(arguments.first, arguments.first_size, absolute);
+    length =
+        ns_wire_absolute("/local/domain/7/", 16, arguments.first, arguments.first_size, absolute);
     assert(length < 0 || (length <= NS_PATH_MAX && strlen(absolute) == (size_t)length));
     if (ns_wire_number(arguments.first, UINT32_MAX, &number) == 0)
         assert(number <= UINT32_MAX);

@@ -4,7 +4,7 @@
  * folder of their own, and raw messages to it.
  *
  * /slow is a computed mount whose reads are answered when somebody reads /slow/release: the order of
- * answers is the test's, not the clock's.
+ * answers is the test's, not the clock's. /slow/guest/DOMID opens a connection of a domain.
  */
 #ifndef KEDGE_TESTS_UNIT_NAMES_SERVER_H
 #define KEDGE_TESTS_UNIT_NAMES_SERVER_H
@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "nameserv/connection.h"
+#include "nameserv/domain.h"
 #include "nameserv/stats.h"
 #include "nameserv/wire.h"
 #include "nameserv/xenstore.h"
@@ -56,11 +57,27 @@ struct names_server {
     struct ns_store_counters store_counters;
 };
 
+/* A connection of a domain, which must be introduced: answers with the test's end of it. */
+static void slow_guest(struct names_server *names, struct ns_query *query, const char *number)
+{
+    struct ns_domain *domain = ns_domain_find(names->store, (uint32_t)atoi(number));
+    int ends[2];
+
+    assert_non_null(domain);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    assert_int_equal(ns_connection_accept(names->server, ends[0], &domain->who), 0);
+    ns_query_printf(query, "%d", ends[1]);
+}
+
 static void slow_read(struct ns_mount *mount, struct ns_query *query)
 {
     struct names_server *names =
         (struct names_server *)((char *)mount - offsetof(struct names_server, slow));
 
+    if (strncmp(query->path, "/slow/guest/", 12) == 0) {
+        slow_guest(names, query, query->path + 12);
+        return;
+    }
     if (strcmp(query->path, "/slow/release") != 0) {
         assert_true(names->waiting_count < SLOW_MAX);
         names->waiting[names->waiting_count++] = query;
@@ -304,6 +321,21 @@ static inline uint32_t raw_begin(int fd)
     raw_ask(fd, NS_WIRE_TRANSACTION_START, 0, "", 1, &reply);
     assert_int_equal(reply.header.type, NS_WIRE_TRANSACTION_START);
     return (uint32_t)strtoul(reply.payload, NULL, 10);
+}
+
+/* Introduce a domain, and connect as it. */
+static inline int raw_guest(int fd, unsigned domid)
+{
+    struct message reply;
+    char payload[64];
+    int size = snprintf(payload, sizeof(payload), "%u%c1%c1", domid, 0, 0);
+
+    raw_ask(fd, NS_WIRE_INTRODUCE, 0, payload, (size_t)size + 1, &reply);
+    assert_int_equal(reply.header.type, NS_WIRE_INTRODUCE);
+    size = snprintf(payload, sizeof(payload), "/slow/guest/%u", domid);
+    raw_ask(fd, NS_WIRE_READ, 0, payload, (size_t)size + 1, &reply);
+    assert_int_equal(reply.header.type, NS_WIRE_READ);
+    return atoi(reply.payload);
 }
 
 static inline bool raw_closed(int fd)

@@ -105,8 +105,7 @@ static void the_same_watch_twice_and_unwatch(void **state)
     EXPECT_ERROR(fd, NS_WIRE_UNWATCH, 0, "/w\0v\0", "ENOENT");
     EXPECT_ERROR(fd, NS_WIRE_UNWATCH, 0, "/v\0t\0", "ENOENT");
     EXPECT_ERROR(fd, NS_WIRE_UNWATCH, 0, "/w\0", "EINVAL");
-    EXPECT_ERROR(fd, NS_WIRE_WATCH, 0, "/w\0t\0001\0",
-                 "EINVAL"); /* depth is a feature not offered */
+    EXPECT_ERROR(fd, NS_WIRE_WATCH, 0, "/w\0t\0001\0", "EEXIST"); /* whatever its depth */
     EXPECT_ERROR(fd, NS_WIRE_WATCH, 0, "/w/\0t\0", "EINVAL");
     EXPECT_OK(fd, NS_WIRE_UNWATCH, 0, "/w\0t\0");
     EXPECT_OK(other, NS_WIRE_WRITE, 0, "/w\0001");

@@ -13,6 +13,8 @@
 #include "nameserv/tree.h"
 #include "nameserv/wire.h"
 
+#define HOME "/local/domain/0/"
+
 static void a_message_is_there_when_all_its_bytes_are(void **state)
 {
     char bytes[NS_WIRE_MESSAGE_MAX + 10] = {0};
@@ -162,19 +164,24 @@ static void relative_paths_are_below_home(void **state)
     char long_path[NS_PATH_MAX + 2], absolute[NS_PATH_MAX + 1];
 
     (void)state;
-    assert_int_equal(ns_wire_absolute("/a", 2, absolute), 2);
+    assert_int_equal(ns_wire_absolute(HOME, sizeof(HOME) - 1, "/a", 2, absolute), 2);
     assert_string_equal(absolute, "/a");
-    assert_int_equal(ns_wire_absolute("@x", 2, absolute), 2);
-    assert_int_equal(ns_wire_absolute("a/b", 3, absolute), 19);
+    assert_int_equal(ns_wire_absolute(HOME, sizeof(HOME) - 1, "@x", 2, absolute), 2);
+    assert_int_equal(ns_wire_absolute(HOME, sizeof(HOME) - 1, "a/b", 3, absolute), 19);
     assert_string_equal(absolute, "/local/domain/0/a/b");
-    assert_int_equal(ns_wire_absolute("", 0, absolute), -EINVAL);
+    assert_int_equal(ns_wire_absolute(HOME, sizeof(HOME) - 1, "", 0, absolute), -EINVAL);
     memset(long_path, 'x', sizeof(long_path));
-    assert_int_equal(ns_wire_absolute(long_path, NS_WIRE_RELATIVE_MAX, absolute),
-                     NS_WIRE_HOME_SIZE + NS_WIRE_RELATIVE_MAX);
-    assert_int_equal(ns_wire_absolute(long_path, NS_WIRE_RELATIVE_MAX + 1, absolute), -EINVAL);
+    assert_int_equal(
+        ns_wire_absolute(HOME, sizeof(HOME) - 1, long_path, NS_WIRE_RELATIVE_MAX, absolute),
+        (int)sizeof(HOME) - 1 + NS_WIRE_RELATIVE_MAX);
+    assert_int_equal(
+        ns_wire_absolute(HOME, sizeof(HOME) - 1, long_path, NS_WIRE_RELATIVE_MAX + 1, absolute),
+        -EINVAL);
     long_path[0] = '/';
-    assert_int_equal(ns_wire_absolute(long_path, NS_PATH_MAX, absolute), NS_PATH_MAX);
-    assert_int_equal(ns_wire_absolute(long_path, NS_PATH_MAX + 1, absolute), -EINVAL);
+    assert_int_equal(ns_wire_absolute(HOME, sizeof(HOME) - 1, long_path, NS_PATH_MAX, absolute),
+                     NS_PATH_MAX);
+    assert_int_equal(ns_wire_absolute(HOME, sizeof(HOME) - 1, long_path, NS_PATH_MAX + 1, absolute),
+                     -EINVAL);
 }
 
 int main(void)

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Accounts: what each owner has in the store, and how much it may have.
+ *
+ * There is one account for each number that owns something in a part of the name space: a domain's in
+ * Xenstore parts; a uid's, or a gid's, in plain ones. Names count for the owner in their permission list,
+ * whoever made them; watches and transactions for who has them open. A limit allows exactly its number, and
+ * 0 is no limit. The privileged are counted, and never stopped.
+ *
+ * Names are counted by commits, from the differences between two versions: what one commit creates, removes
+ * and gives away is one change of each account concerned, whether it was one write or a merged
+ * transaction, so nothing can be forgotten on the way. ns_accounts_recount() compares with the tree.
+ *
+ * Thread safety: the control core only.
+ */
+#ifndef KEDGE_NAMESERV_ACCOUNT_H
+#define KEDGE_NAMESERV_ACCOUNT_H
+
+#include "nameserv/authority.h"
+#include "nameserv/store.h"
+
+/* In the order in which GET_QUOTA names them. */
+enum ns_quota {
+    NS_QUOTA_NODES,
+    NS_QUOTA_WATCHES,
+    NS_QUOTA_OUTSTANDING, /* replies that were not taken; then no further request is run */
+    NS_QUOTA_MEMORY,      /* bytes of its names */
+    NS_QUOTA_SOFT_MEMORY, /* the same; more is only logged */
+    NS_QUOTA_TRANSACTIONS,
+    NS_QUOTA_TRANSACTION_NODES, /* requests in one transaction */
+    NS_QUOTA_NODE_PERMISSIONS,
+    NS_QUOTA_PATH_MAX,  /* bytes; below /local/domain/N/ those that follow */
+    NS_QUOTA_NODE_SIZE, /* bytes of a value */
+    NS_QUOTAS,
+};
+
+struct ns_quotas {
+    uint32_t limit[NS_QUOTAS];
+};
+
+struct ns_account {
+    const struct ns_authority *authority;
+    uint32_t id;
+    bool exempt; /* domain 0, root: counted, never stopped */
+    struct ns_quotas quotas;
+    uint64_t nodes, bytes;
+    uint32_t watches, transactions;
+    /* private from here */
+    int64_t more_nodes, more_bytes; /* by the commit under way */
+    bool concerned, warned;
+    struct ns_account *next, *next_concerned;
+};
+
+/* The registry; ns_store_new() and ns_store_free() call these. NULL without memory. */
+struct ns_accounts *ns_accounts_new(void);
+void ns_accounts_free(struct ns_accounts *accounts);
+
+/* "nodes", "watches"...; NS_QUOTAS if it is none. */
+const char *ns_quota_name(enum ns_quota quota);
+enum ns_quota ns_quota_find(const char *name);
+
+/* What new accounts of a part begin with; may be changed. */
+struct ns_quotas *ns_quotas_default(struct ns_store *store, const struct ns_authority *authority);
+
+/* The account of a number; made if there is none. NULL without memory. */
+struct ns_account *ns_account_get(struct ns_store *store, const struct ns_authority *authority,
+                                  uint32_t id);
+
+/* The account of what an identity creates, and of its watches and transactions: of its domid or its uid. */
+struct ns_account *ns_account_of(struct ns_store *store, const struct ns_identity *who);
+
+/* A domain is gone: the next with its number begins with the defaults. Its names must be removed already. */
+void ns_account_forget(struct ns_store *store, const struct ns_authority *authority, uint32_t id);
+
+/* Call fn for each account until it answers non-zero, which is then returned. */
+int ns_accounts_each(struct ns_store *store, int (*fn)(struct ns_account *account, void *arg),
+                     void *arg);
+
+/* May the account have one more of what it has `used` of? */
+static inline bool ns_account_allows(const struct ns_account *account, enum ns_quota quota,
+                                     uint64_t used)
+{
+    uint32_t limit = account->quotas.limit[quota];
+
+    return account->exempt || limit == 0 || used < limit;
+}
+
+/* Count all names of the newest version anew and compare. 0, or -EINVAL with a sentence in why; -ENOMEM. */
+int ns_accounts_recount(struct ns_store *store, char *why, size_t why_size);
+
+#endif

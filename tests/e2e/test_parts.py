@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Parts of the name space: those that the configuration hangs, and those that are computed."""
+
+import os
+import subprocess
+
+import pytest
+
+from names import NamesError
+from netns import execute
+
+CONFIG = """\
+mount add /tenant7 xenstore
+mount add /srv/names plain      # below a folder of the plain part
+name add /srv/names/host.a 1
+"""
+
+
+@pytest.fixture
+def server(kedged):
+    return kedged(CONFIG, args=["--names-only"])
+
+
+def refused(names, path, value="x"):
+    with pytest.raises(NamesError) as caught:
+        names.write(path, value)
+    return caught.value.errno_name, names.reason()
+
+
+def test_each_part_has_its_own_rules(server):
+    names = server.names
+    assert names.perms("/tenant7") == ["n0"]
+    assert names.perms("/srv/names") == ["r0"]
+    assert names.read("/srv/names/host.a") == "1"
+    names.write("/tenant7/vm-1/state", "4")
+    assert names.perms("/tenant7/vm-1/state") == ["n0"]
+    error, reason = refused(names, "/tenant7/host.a")
+    assert error == "EINVAL" and "below /tenant7" in reason
+
+
+def test_root_may_be_xenstores(kedged):
+    names = kedged("mount add / xenstore\nmount add /srv plain\n", args=["--names-only"]).names
+    assert names.perms("/") == ["n0"]
+    assert refused(names, "/a.b")[0] == "EINVAL"
+    names.write("/srv/a.b", "1")
+    assert names.perms("/srv/a.b") == ["r0"]
+
+
+def test_save_writes_mounts_first_and_can_be_read_again(server, kedged):
+    server.names.write("/tenant7/x", "1")
+    saved = server.ctl("save").stdout
+    lines = saved.splitlines()
+    assert lines[:2] == ["mount add /tenant7 xenstore", "mount add /srv/names plain"]
+    assert not any("/tool/xenstored" in line or "/stats" in line for line in lines)
+    again = kedged(saved, args=["--names-only"])
+    assert again.names.read("/tenant7/x") == "1"
+    assert again.ctl("save").stdout == saved
+
+
+def test_mistakes_are_told_by_line(server, tmp_path):
+    file = tmp_path / "wrong.conf"
+    file.write_text("mount add /a xenstore\nmount add /a plain\nmount add /b sideways\nmount add /c.d/ plain\n"
+                    "mount del /a\nmount add /flow/x plain\nmount add /stats/x plain\n")
+    result = server.ctl(["check", file], check=False)
+    assert result.returncode == 1
+    lines = [line.split(":", 1)[1] for line in result.stdout.splitlines()]
+    assert [int(line.split(":")[0]) for line in lines] == [2, 3, 4, 5, 6, 7]
+    for line, words in zip(lines, ("hangs there already", "plain or xenstore", "does not end in '/'",
+                                   "mount add PATH", "a module's", "a module's")):
+        assert words in line
+
+
+def test_computed_parts_say_so(server):
+    names = server.names
+    for part in ("connection", "log", "memory", "quota"):
+        path = f"/tool/xenstored/{part}"
+        assert part in names.list("/tool/xenstored")
+        assert names.read(path) == "computed"
+        assert names.perms(path) == ["n0"]
+        assert refused(names, path)[0] == "EROFS"
+    assert names.read("/stats") == "computed"
+    mounts = [names.read(f"/stats/mounts/{number}").split() for number in names.list("/stats/mounts")]
+    assert ["/tool/xenstored/quota", "xenstore", "computed"] in mounts
+    assert ["/tenant7", "xenstore", "configured"] in mounts
+    assert ["/", "plain", "-"] in mounts
+
+
+def test_what_the_computed_parts_hold(server):
+    names = server.names
+    assert names.read("/tool/xenstored/log/level") == "notice"
+    assert names.list("/tool/xenstored/quota") == ["default", "domain", "user"]
+    assert names.read("/tool/xenstored/quota/default/nodes") == "1000"
+    names.write("/tenant7/a/b", "x")
+    names.set_perms("/tenant7/a", "n7")
+    assert names.read("/tool/xenstored/quota/domain/7/used/nodes") == "1"
+    assert names.read("/tool/xenstored/quota/domain/7/watches") == "128"
+    (me,) = names.list("/tool/xenstored/connection/socket")
+    assert names.read(f"/tool/xenstored/connection/socket/{me}/address") == f"uid {os.geteuid()} pid {os.getpid()}"
+    names.watch("/tenant7", "t")
+    assert names.read(f"/tool/xenstored/connection/socket/{me}/current-watches") == "1"
+    assert int(names.read("/tool/xenstored/memory/names")) > 10
+    for path in ("quota/nonsense", "quota/domain/x", "quota/default/nodes/x", "connection/socket/99999", "log/x"):
+        with pytest.raises(NamesError) as caught:
+            names.read(f"/tool/xenstored/{path}")
+        assert caught.value.errno_name == "ENOENT"
+
+
+def test_a_user_without_privilege(server):
+    """It has no domid: Xenstore's parts are closed to it, and plain ones are not."""
+    server.names.write("/tenant7/open", "1")
+    server.names.set_perms("/tenant7/open", "b0")
+
+    def tool(name, *args):
+        return subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"xenstore-{name}",
+                               *args], env={**os.environ, "XENSTORED_PATH": str(server.socket)}, text=True,
+                              capture_output=True).returncode
+
+    for folder in [server.socket.parent, *server.socket.parent.parents]:
+        if folder.stat().st_uid == os.geteuid() and folder != folder.parent and str(folder) != "/tmp":
+            folder.chmod(folder.stat().st_mode | 0o011)
+    assert tool("read", "/srv/names/host.a") == 0
+    assert tool("read", "/tenant7/open") == 0
+    assert tool("write", "/tenant7/open", "2") == 0
+    assert tool("write", "/tenant7/open/below", "2") != 0  # it would have no owner
+    assert tool("read", "/tenant7") != 0
+    assert tool("list", "/tool/xenstored/quota") != 0
+    assert server.names.read("/tenant7/open") == "2"
+
+
+def test_ls_with_permissions(server):
+    listing = execute(["xenstore-ls", "-fp", "/tool"], env={**os.environ, "XENSTORED_PATH": str(server.socket)}).stdout
+    assert '/tool/xenstored/quota = "computed"   (n0)' in listing
+    assert '/tool/xenstored/quota/default/path-max = "2048"' in listing

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Accounts: exact limits over the wire, and counters that equal a recount whatever happens. */
+#include "tests/unit/names_server.h"
+
+#include "nameserv/account.h"
+#include "tests/unit/seed.h"
+
+static struct names_server names;
+static int fd, guest;
+
+static int start(void **state)
+{
+    (void)state;
+    names_server_start(&names, NULL);
+    fd = raw_connect(&names);
+    guest = raw_guest(fd, 5);
+    EXPECT_OK(fd, NS_WIRE_MKDIR, 0, "/local/domain/5\0");
+    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0, "/local/domain/5\0n5\0");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    EXPECT(fd, NS_WIRE_CONTROL, 0, "check\0", "OK\0");
+    close(guest);
+    close(fd);
+    names_server_stop(&names);
+    return 0;
+}
+
+/* Its home is one name; four more make five. */
+static void names_up_to_the_limit(void **state)
+{
+    uint32_t tx;
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0nodes\0005\0");
+    EXPECT(fd, NS_WIRE_GET_QUOTA, 0, "5\0nodes\0", "5\0");
+    EXPECT(fd, NS_WIRE_GET_QUOTA, 0, "nodes\0", "1000\0");
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a/b/c\0x");
+    EXPECT_ERROR(guest, NS_WIRE_WRITE, 0, "d/e\0x", "ENOSPC");
+    EXPECT_ERROR(guest, NS_WIRE_READ, 0, "d\0", "ENOENT"); /* nothing of it is left */
+    EXPECT_OK(guest, NS_WIRE_MKDIR, 0, "d\0");
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, 0, "e\0", "ENOSPC");
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a/b\0y"); /* to overwrite takes no more */
+    EXPECT_OK(guest, NS_WIRE_RM, 0, "a/b\0");
+    EXPECT_OK(guest, NS_WIRE_MKDIR, 0, "e\0");
+    tx = raw_begin(guest);
+    EXPECT_OK(guest, NS_WIRE_RM, tx, "e\0");
+    EXPECT_OK(guest, NS_WIRE_WRITE, tx, "f/g\0x");
+    EXPECT_ERROR(guest, NS_WIRE_WRITE, tx, "h\0x", "ENOSPC"); /* at once, not at the end */
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, tx, "T\0");
+    EXPECT_OK(fd, NS_WIRE_MKDIR, 0, "/local/domain/5/more\0"); /* the privileged may */
+    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0, "/local/domain/5/f\0n0\0");
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, 0, "i\0", "ENOSPC");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0nodes\0000\0"); /* no limit */
+    EXPECT_OK(guest, NS_WIRE_MKDIR, 0, "i\0");
+}
+
+static void values_paths_and_permissions(void **state)
+{
+    char payload[NS_WIRE_PAYLOAD_MAX];
+    struct message reply;
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0node-size\0003\0");
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a\000123");
+    EXPECT_ERROR(guest, NS_WIRE_WRITE, 0, "a\0001234", "ENOSPC");
+    EXPECT_OK(guest, NS_WIRE_SET_PERMS, 0, "a\0n5\0r1\0r2\0r3\0r4\0");
+    EXPECT_ERROR(guest, NS_WIRE_SET_PERMS, 0, "a\0n5\0r1\0r2\0r3\0r4\0r6\0", "ENOSPC");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0path-max\00010\0");
+    EXPECT_OK(guest, NS_WIRE_MKDIR, 0, "abcdefghij\0");
+    EXPECT_OK(guest, NS_WIRE_MKDIR, 0, "/local/domain/5/abcdefghij\0"); /* as long */
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, 0, "abcdefghijk\0", "EINVAL");
+    EXPECT_ERROR(guest, NS_WIRE_WATCH, 0, "abcdefghijk\0t\0", "EINVAL");
+    EXPECT_OK(fd, NS_WIRE_MKDIR, 0, "/local/domain/5/abcdefghijk\0");
+    memset(payload, 'x', sizeof(payload));
+    payload[0] = '/';
+    payload[NS_WIRE_PAYLOAD_MAX - 1] = '\0';
+    raw_ask(guest, NS_WIRE_READ, 0, payload, sizeof(payload), &reply);
+    expect_bytes(&reply, NS_WIRE_ERROR, "EINVAL", 7);
+}
+
+static void watches_and_transactions(void **state)
+{
+    uint32_t txs[3];
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0watches\0002\0");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0transactions\0003\0");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0transaction-nodes\0002\0");
+    EXPECT_OK(guest, NS_WIRE_WATCH, 0, "a\0t\0");
+    EXPECT_EVENT(guest, "a\0t\0");
+    EXPECT_OK(guest, NS_WIRE_WATCH, 0, "b\0t\0");
+    EXPECT_EVENT(guest, "b\0t\0");
+    EXPECT_ERROR(guest, NS_WIRE_WATCH, 0, "c\0t\0", "ENOSPC");
+    EXPECT_OK(guest, NS_WIRE_UNWATCH, 0, "a\0t\0");
+    EXPECT_OK(guest, NS_WIRE_WATCH, 0, "c\0t\0");
+    EXPECT_EVENT(guest, "c\0t\0");
+    for (int i = 0; i < 3; i++)
+        txs[i] = raw_begin(guest);
+    EXPECT_ERROR(guest, NS_WIRE_TRANSACTION_START, 0, "\0", "ENOSPC");
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, txs[1], "F\0");
+    txs[1] = raw_begin(guest);
+    EXPECT(guest, NS_WIRE_READ, txs[1], "/local/domain/5\0", "");
+    EXPECT_OK(guest, NS_WIRE_MKDIR, txs[1], "x\0");
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, txs[1], "y\0", "ENOSPC");
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, txs[1], "T\0");
+}
+
+/* A dead domain leaves no use and no limits of its own to the next. */
+static void a_new_domain_begins_anew(void **state)
+{
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0nodes\0003\0");
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a/b\0x");
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, 0, "c\0", "ENOSPC");
+    EXPECT_OK(fd, NS_WIRE_RELEASE, 0, "5\0");
+    close(guest);
+    guest = raw_guest(fd, 5);
+    EXPECT(fd, NS_WIRE_GET_QUOTA, 0, "5\0nodes\0", "1000\0");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0nodes\0003\0");
+    EXPECT_OK(fd, NS_WIRE_MKDIR, 0, "/local/domain/5\0");
+    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0, "/local/domain/5\0n5\0");
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a/b\0x");
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, 0, "c\0", "ENOSPC");
+}
+
+static void quota_operations(void **state)
+{
+    (void)state;
+    EXPECT(fd, NS_WIRE_GET_QUOTA, 0, "",
+           "nodes watches outstanding memory soft-memory transactions transaction-nodes "
+           "node-permissions path-max node-size\0");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "nodes\0007\0"); /* of new domains */
+    EXPECT(fd, NS_WIRE_GET_QUOTA, 0, "5\0nodes\0", "1000\0");
+    EXPECT(fd, NS_WIRE_GET_QUOTA, 0, "6\0nodes\0", "7\0");
+    EXPECT_ERROR(fd, NS_WIRE_GET_QUOTA, 0, "noodles\0", "EINVAL");
+    EXPECT_ERROR(fd, NS_WIRE_GET_QUOTA, 0, "x\0nodes\0", "EINVAL");
+    EXPECT_ERROR(fd, NS_WIRE_GET_QUOTA, 0, "40000\0nodes\0", "ENOENT");
+    EXPECT_ERROR(fd, NS_WIRE_SET_QUOTA, 0, "nodes\000-1\0", "EINVAL");
+    EXPECT_ERROR(fd, NS_WIRE_SET_QUOTA, 0, "nodes\0", "EINVAL");
+    EXPECT_ERROR(fd, NS_WIRE_SET_QUOTA, 0, "1\0nodes\0001\0001\0", "EINVAL");
+}
+
+/* ---- random operations, and a recount after each commit ---- */
+
+enum { ROUNDS = 3000, OPEN = 4 };
+
+static const char *random_path(void)
+{
+    static const char *const parts[] = {"/a", "/b", "/c", "/d"};
+    static char path[64];
+    unsigned depth = 1 + (unsigned)(seed_next() % 4);
+
+    strcpy(path, (seed_next() & 3) == 0 ? "/plain" : "/local");
+    while (depth-- > 0)
+        strcat(path, parts[seed_next() & 3]);
+    return path;
+}
+
+static void random_change(struct ns_txn *txn)
+{
+    static const char value[64] = "";
+    struct ns_perm list[2] = {{.id = (uint32_t)(seed_next() % 4), .rights = NS_PERM_BOTH},
+                              {.id = (uint32_t)(seed_next() % 4), .rights = NS_PERM_READ}};
+
+    switch (seed_next() % 5) {
+    case 0: ns_txn_remove(txn, random_path()); break;
+    case 1: ns_txn_set_perms(txn, random_path(), list, 1 + (seed_next() & 1)); break;
+    case 2: ns_txn_mkdir(txn, random_path()); break;
+    default: ns_txn_write(txn, random_path(), value, seed_next() % sizeof(value)); break;
+    }
+}
+
+static void expect_recount(struct ns_store *store)
+{
+    char why[NS_REASON_MAX] = "";
+
+    if (ns_accounts_recount(store, why, sizeof(why)) != 0)
+        fail_msg("%s", why);
+}
+
+/* Several transactions are open at a time, so that most are merged. */
+static void counters_equal_a_recount(void **state)
+{
+    struct ns_store_options options = {.lcores = 0};
+    struct ns_identity who[4] = {{.privileged = true}, {.uid = 1}};
+    struct ns_xenstore xenstore;
+    struct ns_txn *open[OPEN] = {NULL};
+    struct ns_domain *domain;
+    struct ns_perm all = {.id = 0, .rights = NS_PERM_BOTH};
+    struct ns_store *store;
+    struct ns_txn *txn;
+
+    (void)state;
+    seed_begin();
+    memset(&xenstore, 0, sizeof(xenstore));
+    assert_int_equal(ns_store_new(&options, &store), 0);
+    assert_int_equal(ns_xenstore_add(store, &xenstore), 0);
+    assert_int_equal(ns_store_put(store, "/plain", ""), 0);
+    assert_int_equal(ns_txn_begin(store, &ns_identity_stack, &txn), 0);
+    assert_int_equal(ns_txn_set_perms(txn, "/plain", &all, 1), 0);
+    assert_int_equal(ns_txn_set_perms(txn, "/local", &all, 1), 0);
+    assert_int_equal(ns_txn_commit(txn, NULL, NULL), 0);
+    for (uint32_t domid = 2; domid < 4; domid++) {
+        assert_int_equal(ns_domain_know(store, domid, &domain), 0);
+        who[domid] = domain->who;
+        ns_account_of(store, &who[domid])->quotas.limit[NS_QUOTA_NODES] = 20;
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        struct ns_txn **slot = &open[seed_next() % OPEN];
+
+        if (*slot == NULL) {
+            assert_int_equal(ns_txn_begin(store, &who[seed_next() & 3], slot), 0);
+        } else if (seed_next() % 4 > 0) {
+            random_change(*slot);
+        } else {
+            if (seed_next() % 8 > 0)
+                ns_txn_commit(*slot, NULL, NULL);
+            else
+                ns_txn_abort(*slot);
+            *slot = NULL;
+            expect_recount(store);
+            ns_store_housekeep(store);
+        }
+    }
+    for (int i = 0; i < OPEN; i++)
+        if (open[i] != NULL)
+            ns_txn_abort(open[i]);
+    for (uint32_t domid = 2; domid < 4; domid++) {
+        assert_int_equal(ns_domain_know(store, domid, &domain), 0);
+        assert_int_equal(ns_domain_release(store, domain), 0);
+        expect_recount(store);
+        assert_int_equal(ns_account_of(store, &who[domid])->nodes, 0);
+    }
+    ns_store_free(store);
+}
+
+#define ACCOUNT_TEST(test) cmocka_unit_test_setup_teardown(test, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ACCOUNT_TEST(names_up_to_the_limit),    ACCOUNT_TEST(values_paths_and_permissions),
+        ACCOUNT_TEST(watches_and_transactions), ACCOUNT_TEST(a_new_domain_begins_anew),
+        ACCOUNT_TEST(quota_operations),         cmocka_unit_test(counters_equal_a_recount),
+    };
+
+    return cmocka_run_group_tests_name("account", tests, NULL, NULL);
+}
