@@ -327,3 +327,10 @@ const char *ns_access_log_where(const struct ns_access_log *log)
 {
     return log->file != NULL ? ns_log_file_where(log->file) : NULL;
 }
+
+void ns_access_log_counters(const struct ns_access_log *log, struct ns_log_file_counters *out)
+{
+    *out = (struct ns_log_file_counters){.lines = 0};
+    if (log->file != NULL)
+        ns_log_file_counters(log->file, out);
+}

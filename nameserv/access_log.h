@@ -65,6 +65,9 @@ void ns_access_log_switches(const struct ns_access_log *log, char *text, size_t 
 /* Where it goes; NULL: off. */
 const char *ns_access_log_where(const struct ns_access_log *log);
 
+/* Of the place that it goes to now; zeros if it is off. */
+void ns_access_log_counters(const struct ns_access_log *log, struct ns_log_file_counters *out);
+
 /* ---- for the server; log may be NULL in all of them ---- */
 
 /* An operation was run, and answered with error (0 or a negative errno). */

@@ -280,9 +280,6 @@ void ns_connection_serve_ready(struct ns_server *server);
 /* A client on an accepted descriptor. 0 or a negative errno, and then fd is still the caller's. */
 int ns_connection_accept(struct ns_server *server, int fd, const struct ns_identity *who);
 
-/* Is that what carries it? */
-bool ns_connection_is_socket(const struct ns_connection *connection);
-
 /* Close the descriptors that were handed in and not used. */
 void ns_connection_drop_handed(struct ns_connection *connection);
 

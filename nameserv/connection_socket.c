@@ -101,11 +101,6 @@ static void socket_close(struct ns_connection *connection)
 static const struct ns_transport socket_transport = {socket_receive, socket_send, socket_want,
                                                      socket_close};
 
-bool ns_connection_is_socket(const struct ns_connection *connection)
-{
-    return connection->transport == &socket_transport;
-}
-
 static void socket_event(struct ns_io *io, uint32_t events)
 {
     ns_connection_event((struct ns_connection *)io, events);

@@ -55,22 +55,6 @@ static int run_check(struct ns_call *call)
     return error == 0 ? say(call, "OK") : say(call, "%s", why);
 }
 
-static int run_log(struct ns_call *call)
-{
-    static const char *const names[] = {"error", "warning", "notice", "info", "debug"};
-    enum ns_log_level level;
-
-    if (call->arguments.count == 1)
-        return say(call, "%s", names[ns_log_get()]);
-    if (!ns_log_parse(argument(call, 0), &level))
-        return ns_call_refuse(call, EINVAL,
-                              "there is no level '%.40s'; the levels are error, warning, notice, "
-                              "info and debug",
-                              argument(call, 0));
-    ns_log_set(level);
-    return 0;
-}
-
 static int count_account(struct ns_account *account, void *arg)
 {
     struct ns_account *sum = arg;
@@ -193,7 +177,8 @@ static const struct command commands[] = {
     {"check", "", run_check, 0, 0},
     {"help", "", run_help, 0, 0},
     {"live-update", "[-f FILE] [-c ARGUMENT] [-s [-t SECONDS] [-F]] [-a]", run_live_update, 0, 64},
-    {"log", "[error|warning|notice|info|debug]", run_log, 0, 1},
+    {"log", "[error|warning|notice|info|debug|on|off|+SWITCH|-SWITCH]", ns_control_log, 0, 1},
+    {"logfile", "[PATH|syslog:FACILITY|off]", ns_control_logfile, 0, 1},
     {"memreport", "", run_memreport, 0, 0},
     {"print", "TEXT", run_print, 1, 1},
     {"quota", "[DOMID|uid:UID | set NAME LIMIT [DOMID|uid:UID]]", run_quota, 0, 4},

@@ -112,6 +112,11 @@ int ns_control_run(struct ns_call *call);
  * NS_ANSWERED_ELSEWHERE, or -ENOMEM. Else 0. offset: of a DIRECTORY_PART. */
 int ns_call_ask_mount(struct ns_call *call, bool list, uint64_t offset);
 
+/* ---- control_log.c: commands of CONTROL ---- */
+
+int ns_control_log(struct ns_call *call);
+int ns_control_logfile(struct ns_call *call);
+
 /* ---- listing.c ---- */
 
 /* DIRECTORY_PART. */

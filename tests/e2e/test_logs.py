@@ -155,11 +155,14 @@ def test_rotation(logged):
     daemon = logged("--log-size", 1, "--log-files", 2)
     names = daemon.names
     count = 3 * 2 ** 20 // 170
-    for first in range(0, count, 500):
-        for i in range(first, first + 500):
-            names.send(11, b"/plain\0%06d" % i + b"x" * 200)
-        for i in range(500):
-            names.receive()
+    for i in range(count):
+        names.send(11, b"/plain\0%06d" % i + b"x" * 200)
+        if i % 100 == 99 or i == count - 1:
+            for _ in range(i % 100 + 1):
+                names.receive()
+        if i % 5000 == 4999:  # no more than the buffer takes, however slow the writer is
+            wait_until(lambda: any(b" %06d" % i in file.read_bytes() for file in daemon.access.parent.glob("access*")), 30,
+                       "the log is written")
     daemon.stop()
     files = [daemon.access.with_name(f"access.{i}") for i in (2, 1)] + [daemon.access]
     numbers = [int(line[3].split()[1][:6]) for file in files for line in lines(file) if line[2] == "write"]
@@ -175,10 +178,10 @@ def test_a_log_that_is_not_written_stops_nobody(kedged, tmp_path):
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     daemon = kedged(None, args=["--names-only", "--access-log", pipe])
     names = daemon.names
-    for _ in range(20):
-        for i in range(1000):
+    for _ in range(400):  # 6 MB
+        for _ in range(100):
             names.send(11, b"/plain\0" + b"x" * 150)
-        for i in range(1000):
+        for _ in range(100):
             names.receive()
     os.set_blocking(reader, True)
     read = b""
@@ -215,6 +218,37 @@ def test_syslog(kedged, tmp_path):
         watcher.kill()
         watcher.wait()
         watcher.stdout.close()
+
+
+def control(names, *words):
+    return names.ask(0, *words).rstrip(b"\0").decode()
+
+
+def test_control_turns_it_on_and_off(kedged, tmp_path):
+    names = kedged(None, args=["--names-only"]).names
+    path = tmp_path / "later"
+    assert control(names, "logfile") == "off"
+    assert control(names, "log") == "notice\n+access -reads -transactions -specials"
+    assert control(names, "logfile", path) == "OK"
+    names.write("/a", "logged")
+    names.read("/a")
+    assert control(names, "log", "+reads") == "OK"
+    assert names.get("/a/b") is None
+    names.read("/a")
+    assert control(names, "log", "off") == "OK"
+    names.write("/a", "not logged")
+    assert control(names, "log", "on") == "OK"
+    assert control(names, "logfile").splitlines()[0] == str(path)
+    assert control(names, "logfile", "off") == "OK"  # all that came before is written
+    names.write("/a", "nowhere")
+    assert [line[2:] for line in lines(path)] == [("write", "/a logged"), ("read", "/a/b"),
+                                                  ("read", "/stats/self/error"), ("read", "/a")]
+    for words, says in (("logfile", "relative"), "neither"), (("logfile", "/no/such/folder/x"), "No such file"), \
+            (("log", "+nothing"), "neither a level"):
+        with pytest.raises(NamesError, match=says):
+            control(names, *words)
+    assert control(names, "log", "debug") == "OK"
+    assert control(names, "log").startswith("debug")
 
 
 @pytest.mark.parametrize("args, says", [
