@@ -225,20 +225,21 @@ hugepages: ## reserve HUGEPAGES=512 MiB of 2 MiB pages
 
 DESTINATION := $(DESTDIR)$(PREFIX)
 SYSCONFDIR  ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+MAN_PAGES   := $(notdir $(wildcard docs/man/*.[78]))
 SUBSTITUTE  := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g'
 install: all ## daemon, kedgectl, man pages, completion, systemd unit; DESTDIR, PREFIX=/usr/local
 	install -D -m 755 $(B)/kedged $(DESTINATION)/sbin/kedged
 	install -D -m 755 $(B)/kedgectl $(DESTINATION)/bin/kedgectl
-	install -d $(DESTINATION)/share/man/man8 $(DESTINATION)/lib/systemd/system
-	for page in $(notdir $(wildcard docs/man/*.8)); do \
-		sed 's|/etc/kedge|$(SYSCONFDIR)/kedge|g' docs/man/$$page > $(DESTINATION)/share/man/man8/$$page || exit 1; \
+	install -d $(DESTINATION)/share/man/man7 $(DESTINATION)/share/man/man8 $(DESTINATION)/lib/systemd/system
+	for page in $(MAN_PAGES); do \
+		sed 's|/etc/kedge|$(SYSCONFDIR)/kedge|g' docs/man/$$page > $(DESTINATION)/share/man/man$${page##*.}/$$page || exit 1; \
 	done
 	install -D -m 644 conf/kedgectl.bash $(DESTINATION)/share/bash-completion/completions/kedgectl
 	install -D -m 644 conf/example.conf $(DESTDIR)$(SYSCONFDIR)/kedge/example.conf
 	$(SUBSTITUTE) conf/kedged.service > $(DESTINATION)/lib/systemd/system/kedged.service
 uninstall: ## remove what install put there; your own configuration stays
 	rm -f $(DESTINATION)/sbin/kedged $(DESTINATION)/bin/kedgectl \
-		$(patsubst docs/man/%,$(DESTINATION)/share/man/man8/%,$(wildcard docs/man/*.8)) \
+		$(foreach page,$(MAN_PAGES),$(DESTINATION)/share/man/man$(subst .,,$(suffix $(page)))/$(page)) \
 		$(DESTINATION)/share/bash-completion/completions/kedgectl \
 		$(DESTINATION)/lib/systemd/system/kedged.service $(DESTDIR)$(SYSCONFDIR)/kedge/example.conf
 	-rmdir $(DESTDIR)$(SYSCONFDIR)/kedge
