@@ -52,42 +52,42 @@ def state(names, path):
 def test_names_values_and_permissions_come_back(names_only, sync):
     daemon = names_only(sync)
     n = daemon.names
-    n.write("/tool/a", "1")
-    n.write("/tool/a/b/c", b"bytes\0and\xff" * 40)
+    n.write("/vm/a", "1")
+    n.write("/vm/a/b/c", b"bytes\0and\xff" * 40)
     n.write("/plain/10.0.0.1", "")
-    n.set_perms("/tool/a", "n7", "r1000", "b2147483748")
+    n.set_perms("/vm/a", "n7", "r1000", "b2147483748")
     n.set_perms("/", "r0", "w12")
-    n.write("/tool/" + "x" * 2000, "a long name")
+    n.write("/vm/" + "x" * 2000, "a long name")
     with n.transaction():
-        n.write("/tool/t/1", "one")
-        n.write("/tool/t/2", "two")
-        n.remove("/tool/a/b/c")
-    n.write("/tool/gone/below/deep", "x")
-    n.write("/tool/gone-not", "x")
-    n.remove("/tool/gone")
-    before = {path: state(n, path) for path in ("/tool", "/plain")}
+        n.write("/vm/t/1", "one")
+        n.write("/vm/t/2", "two")
+        n.remove("/vm/a/b/c")
+    n.write("/vm/gone/below/deep", "x")
+    n.write("/vm/gone-not", "x")
+    n.remove("/vm/gone")
+    before = {path: state(n, path) for path in ("/vm", "/plain")}
     assert daemon.stop() == 0
     again = names_only(sync)
     assert {path: state(again.names, path) for path in before} == before
     assert again.names.perms("/") == ["r0", "w12"]
-    assert again.names.get("/tool/gone") is None
+    assert again.names.get("/vm/gone") is None
 
 
 def test_off_and_soon_survive_kill_after_a_while(names_only):
     for sync in ("off", "soon"):
         daemon = names_only(sync)
-        daemon.names.write(f"/tool/{sync}", "kept")
+        daemon.names.write(f"/vm/{sync}", "kept")
         wait_until(lambda: daemon.stat("journal/waiting") == 0, 5 * SLOW)
         kill(daemon)
-    assert names_only().names.list("/tool") == ["off", "soon"]
+    assert names_only().names.list("/vm") == ["off", "soon"]
 
 
 def test_commit_numbers_go_on(names_only):
     """Generations of listings are commit numbers: they never repeat, also those of commits that were not journaled."""
     def generation(n):
-        n.write("/tool/d/x", "")
-        n.remove("/tool/d/x")
-        return int(n.ask(22, "/tool/d", "0").split(b"\0")[0])
+        n.write("/vm/d/x", "")
+        n.remove("/vm/d/x")
+        return int(n.ask(22, "/vm/d", "0").split(b"\0")[0])
     last = 0
     for turn in range(4):
         daemon = names_only()
@@ -98,15 +98,15 @@ def test_commit_numbers_go_on(names_only):
 
 
 def test_configuration_comes_on_top(names_only):
-    daemon = names_only(config="name set /tool/both file\nname set /tool/file file\n")
-    daemon.names.write("/tool/both", "user")
-    daemon.names.write("/tool/user", "user")
-    daemon.names.remove("/tool/file")
+    daemon = names_only(config="name set /vm/both file\nname set /vm/file file\n")
+    daemon.names.write("/vm/both", "user")
+    daemon.names.write("/vm/user", "user")
+    daemon.names.remove("/vm/file")
     daemon.stop()
-    again = names_only(config="name set /tool/both file\nname set /tool/file file\n")
-    assert again.names.tree("/tool") == {"/tool/both": "file", "/tool/file": "file", "/tool/user": "user"}
+    again = names_only(config="name set /vm/both file\nname set /vm/file file\n")
+    assert again.names.tree("/vm") == {"/vm/both": "file", "/vm/file": "file", "/vm/user": "user"}
     again.stop()
-    assert names_only().names.tree("/tool")["/tool/both"] == "file", "the file's lines are journaled as well"
+    assert names_only().names.tree("/vm")["/vm/both"] == "file", "the file's lines are journaled as well"
 
 
 def test_only_what_users_wrote_comes_back(routed, kedged, tmp_path):
@@ -180,12 +180,12 @@ def test_foreign_files_are_refused(names_only, journal):
 def test_damaged_files_are_refused(names_only, journal):
     daemon = names_only()
     for i in range(300):
-        daemon.names.write(f"/tool/{i}", f"value-{i}-" + "v" * 50)
+        daemon.names.write(f"/vm/{i}", f"value-{i}-" + "v" * 50)
     daemon.stop()
     good = journal.read_bytes()
     at = good.index(b"value-77-")
     journal.write_bytes(good[:at] + b"Value" + good[at + 5:])
-    assert "damaged" in refused(names_only, journal) and "/tool/77" in refused(names_only, journal)
+    assert "damaged" in refused(names_only, journal) and "/vm/77" in refused(names_only, journal)
     journal.write_bytes(good[:len(good) // 2])
     assert "damaged" in refused(names_only, journal)
     journal.write_bytes(good)
@@ -197,12 +197,12 @@ def test_damaged_files_are_refused(names_only, journal):
 
 def test_a_torn_tail_is_what_was_not_acknowledged(names_only, journal):
     daemon = names_only()
-    daemon.names.write("/tool/first", "1")
+    daemon.names.write("/vm/first", "1")
     kill(daemon)
     tail = pathlib.Path(f"{journal}-wal")
     tail.write_bytes(tail.read_bytes() + b"\x37\x7f\x06\x82 the beginning of something")
     again = names_only()
-    assert again.names.read("/tool/first") == "1"
+    assert again.names.read("/vm/first") == "1"
 
 
 def test_one_journal_one_daemon(names_only, journal):
@@ -231,7 +231,7 @@ def test_full_disk(kedged, small_disk):
     args = ["--names-only", "--journal", small_disk, "--journal-sync", "reply"]
     daemon = kedged(None, args=args)
     n = daemon.names
-    n.write("/tool/before", "kept")
+    n.write("/vm/before", "kept")
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * (700 << 10))
     acknowledged = 0
@@ -239,23 +239,23 @@ def test_full_disk(kedged, small_disk):
     slow.socket.settimeout(0.5)
     with pytest.raises((TimeoutError, NamesError)):
         for i in range(500):
-            slow.write(f"/tool/{i}", "v" * 3000)
+            slow.write(f"/vm/{i}", "v" * 3000)
             acknowledged += 1
     wait_until(lambda: n.read("/stats/journal/error") != "", 5 * SLOW)
     with pytest.raises(NamesError) as refusal:
-        n.write("/tool/later", "x")
+        n.write("/vm/later", "x")
     assert refusal.value.errno_name == "ENOSPC" and "can't be written" in refusal.value.reason
-    assert n.read("/tool/before") == "kept", "reading goes on"
+    assert n.read("/vm/before") == "kept", "reading goes on"
     assert "error" in daemon.log and "can't be written" in daemon.log
     filler.unlink()
     wait_until(lambda: n.read("/stats/journal/error") == "", 5 * SLOW)
-    n.write("/tool/later", "x")
+    n.write("/vm/later", "x")
     assert "can be written again" in daemon.log
     slow.close()
     kill(daemon)
     again = kedged(None, args=args)
-    assert again.names.read("/tool/later") == "x"
-    assert len(again.names.list("/tool")) >= acknowledged + 2
+    assert again.names.read("/vm/later") == "x"
+    assert len(again.names.list("/vm")) >= acknowledged + 2
 
 
 # ---- a disk that is slow ----
@@ -299,17 +299,17 @@ def is_silent(n, seconds=0.3):
 def test_replies_and_events_wait_for_the_disk(names_only, slow_disk):
     daemon = names_only("reply")
     n, other, watcher = daemon.names, daemon.connect(), daemon.connect()
-    watcher.watch("/tool", "all")
-    watcher.watch("/tool/a", "t")
-    assert {watcher.event(), watcher.event()} == {("/tool", "all"), ("/tool/a", "t")}
+    watcher.watch("/vm", "all")
+    watcher.watch("/vm/a", "t")
+    assert {watcher.event(), watcher.event()} == {("/vm", "all"), ("/vm/a", "t")}
     slow_disk.touch()
-    ask_write(n, "/tool/a", "1")
-    n.send(4, b"/tool/later\0token\0")  # its reply waits behind
+    ask_write(n, "/vm/a", "1")
+    n.send(4, b"/vm/later\0token\0")  # its reply waits behind
     assert is_silent(n) and is_silent(watcher)
-    assert other.read("/tool/a") == "1", "others may see it before"
-    assert watcher.read("/tool/a") == "1", "also those who will hear of it"
-    ask_write(other, "/tool/a", "2")
-    ask_write(n, "/tool/b", "3")
+    assert other.read("/vm/a") == "1", "others may see it before"
+    assert watcher.read("/vm/a") == "1", "also those who will hear of it"
+    ask_write(other, "/vm/a", "2")
+    ask_write(n, "/vm/b", "3")
     assert is_silent(other) and is_silent(watcher)
     slow_disk.unlink()
     assert [n.message()[0] for _ in range(4)] == [WRITE, 4, 15, WRITE]
@@ -317,8 +317,8 @@ def test_replies_and_events_wait_for_the_disk(names_only, slow_disk):
     events = []
     while (event := watcher.event(0.3)) is not None:
         events.append(event)
-    assert {path for path, token in events if token == "all"} == {"/tool/a", "/tool/b"}
-    assert 1 <= events.count(("/tool/a", "t")) <= 2, "the second change is merged, or told when it is durable"
+    assert {path for path, token in events if token == "all"} == {"/vm/a", "/vm/b"}
+    assert 1 <= events.count(("/vm/a", "t")) <= 2, "the second change is merged, or told when it is durable"
     for client in (other, watcher):
         client.close()
 
@@ -327,12 +327,12 @@ def test_a_busy_name_is_told_nevertheless(names_only):
     """One that is written all the time is told of in between: no later commit keeps an earlier event back."""
     daemon = names_only("reply")
     watcher, stop = daemon.connect(), threading.Event()
-    watcher.watch("/tool/hot", "t")
+    watcher.watch("/vm/hot", "t")
     assert watcher.event()
 
     def write(n):
         while not stop.is_set():
-            n.write("/tool/hot", "x")
+            n.write("/vm/hot", "x")
 
     writers = [threading.Thread(target=write, args=(daemon.connect(),)) for _ in range(3)]
     for thread in writers:
@@ -355,15 +355,15 @@ def test_lag_is_bounded(names_only, slow_disk):
     start, written = time.monotonic(), 0
     with pytest.raises(TimeoutError):
         while time.monotonic() < start + 30:
-            n.write("/tool/a", str(written))
+            n.write("/vm/a", str(written))
             written += 1
             time.sleep(0.01)
     assert 1 < time.monotonic() - start < 10
-    assert int(reader.read("/tool/a")) == written - 1
+    assert int(reader.read("/vm/a")) == written - 1
     slow_disk.unlink()
     n.socket.settimeout(10)
     n.receive()
-    assert reader.read("/tool/a") == str(written)
+    assert reader.read("/vm/a") == str(written)
 
 
 def test_memory_is_bounded(names_only, slow_disk):
@@ -374,7 +374,7 @@ def test_memory_is_bounded(names_only, slow_disk):
     n.socket.settimeout(0.5)
     with pytest.raises(TimeoutError):
         for i in range(100_000):
-            path = f"/tool/{i % 1000}".encode() + b"\0"
+            path = f"/vm/{i % 1000}".encode() + b"\0"
             n.send(WRITE, path + b"v" * (4000 - len(path)))
             if select.select([n.socket], [], [], 0)[0]:
                 n.socket.recv(1 << 16)
@@ -393,7 +393,7 @@ class Client(threading.Thread):
 
     def __init__(self, socket, number, kept, shared):
         super().__init__(daemon=True)
-        self.names, self.root = Names(socket, timeout=30), f"/tool/client{number}"
+        self.names, self.root = Names(socket, timeout=30), f"/vm/client{number}"
         self.kept, self.maybe = dict(kept), None
         self.shared, self.added, self.adding = shared, 0, False
         self.random = random.Random()
@@ -475,7 +475,7 @@ def test_kill(names_only, tmp_path):
     delay = random.Random()
     daemon = names_only()
     for _ in range(ROUNDS):
-        threads = [Client(daemon.socket, i, kept[i], "/tool/shared") for i in range(clients)]
+        threads = [Client(daemon.socket, i, kept[i], "/vm/shared") for i in range(clients)]
         for thread in threads:
             thread.start()
         time.sleep(delay.uniform(0, 0.15) * SLOW)
@@ -488,5 +488,5 @@ def test_kill(names_only, tmp_path):
         kept = [check_kept(daemon.names, thread) for thread in threads]
         least = shared + sum(thread.added for thread in threads)
         most = least + sum(thread.adding for thread in threads)
-        shared = int(daemon.names.get("/tool/shared", "0"))
+        shared = int(daemon.names.get("/vm/shared", "0"))
         assert least <= shared <= most

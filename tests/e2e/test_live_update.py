@@ -51,28 +51,28 @@ def update(daemon, binary, *words):
 
 
 def test_clients_notice_nothing(names_only, binary):
-    daemon = names_only("name set /tool/config 1\n")
+    daemon = names_only("name set /vm/config 1\n")
     n, watcher = daemon.connect(), daemon.connect()
-    n.write("/tool/a/b", b"value\0" * 30)
-    n.set_perms("/tool/a", "n7", "r1000", "b2147483748")
-    n.remove("/tool/config")
-    watcher.watch("/tool/a", "token")
+    n.write("/vm/a/b", b"value\0" * 30)
+    n.set_perms("/vm/a", "n7", "r1000", "b2147483748")
+    n.remove("/vm/config")
+    watcher.watch("/vm/a", "token")
     watcher.watch("relative", "")
     watcher.watch("@releaseDomain", "r")
-    assert {watcher.event() for _ in range(3)} == {("/tool/a", "token"), ("relative", ""), ("@releaseDomain", "r")}
-    before = (n.tree("/tool"), n.perms("/tool/a"), n.perms("/"))
+    assert {watcher.event() for _ in range(3)} == {("/vm/a", "token"), ("relative", ""), ("@releaseDomain", "r")}
+    before = (n.tree("/vm"), n.perms("/vm/a"), n.perms("/"))
     update(daemon, binary)
-    assert (n.tree("/tool"), n.perms("/tool/a"), n.perms("/")) == before, "the configuration is not read again"
+    assert (n.tree("/vm"), n.perms("/vm/a"), n.perms("/")) == before, "the configuration is not read again"
     assert watcher.event(0.2) is None, "a watch does not fire because of it"
-    n.write("/tool/a/new", "")
-    assert watcher.event() == ("/tool/a/new", "token")
+    n.write("/vm/a/new", "")
+    assert watcher.event() == ("/vm/a/new", "token")
     n.write("relative/x", "")
     assert watcher.event() == ("relative/x", "")
-    watcher.unwatch("/tool/a", "token")
+    watcher.unwatch("/vm/a", "token")
     with daemon.connect() as other:
-        assert other.tree("/tool")["/tool/a/new"] == ""
+        assert other.tree("/vm")["/vm/a/new"] == ""
     update(daemon, KEDGED)
-    assert n.perms("/tool/a") == before[1]
+    assert n.perms("/vm/a") == before[1]
     assert daemon.stop() == 0 and not daemon.socket.exists()
 
 
@@ -80,9 +80,9 @@ def test_numbers_of_commits_go_on(names_only, binary):
     daemon = names_only()
 
     def generation():
-        n.write("/tool/d/x", "")
-        n.remove("/tool/d/x")
-        return int(n.ask(22, "/tool/d", "0").split(b"\0")[0])
+        n.write("/vm/d/x", "")
+        n.remove("/vm/d/x")
+        return int(n.ask(22, "/vm/d", "0").split(b"\0")[0])
 
     with daemon.connect() as n:
         last = generation()
@@ -124,7 +124,7 @@ def test_open_transactions_are_waited_for(names_only, binary):
     daemon = names_only()
     n, other, admin = daemon.connect(), daemon.connect(), daemon.connect()
     with n.transaction():
-        n.write("/tool/t", "1")
+        n.write("/vm/t", "1")
         assert control(admin, "-f", binary) == "OK"
         admin.send(CONTROL, b"live-update\0-s\0")
         other.send(TRANSACTION_START, b"\0")
@@ -132,12 +132,12 @@ def test_open_transactions_are_waited_for(names_only, binary):
         with pytest.raises(TimeoutError):
             other.receive()
         assert running(daemon) == KEDGED
-        assert n.read("/tool/t") == "1"
+        assert n.read("/vm/t") == "1"
     assert admin.receive() == b"OK\0"
     assert running(daemon) == binary
     other.socket.settimeout(5)
     assert other.receive().rstrip(b"\0").isdigit(), "it was started by the new one"
-    assert n.read("/tool/t") == "1"
+    assert n.read("/vm/t") == "1"
 
 
 @pytest.mark.parametrize("words", [("-t", "1"), ("-t", "1", "-F")])
@@ -145,11 +145,11 @@ def test_open_transactions_end_after_a_while(names_only, binary, words):
     daemon = names_only()
     n = daemon.connect()
     n.tx = int(n.ask(TRANSACTION_START, "", tx=0).rstrip(b"\0"))
-    n.write("/tool/t", "1")
+    n.write("/vm/t", "1")
     start = time.monotonic()
     update(daemon, binary, *words)
     assert 0.5 < time.monotonic() - start < 5 * SLOW
-    for request in (lambda: n.read("/tool/t"), lambda: n.write("/tool/t", "2"), lambda: n.ask(7, "T")):
+    for request in (lambda: n.read("/vm/t"), lambda: n.write("/vm/t", "2"), lambda: n.ask(7, "T")):
         with pytest.raises(NamesError) as refusal:
             request()
         assert refusal.value.errno_name == "EAGAIN"
@@ -157,10 +157,10 @@ def test_open_transactions_end_after_a_while(names_only, binary, words):
         n.ask(7, "T")
     assert refusal.value.errno_name == "ENOENT", "it has ended"
     n.tx = 0
-    assert n.get("/tool/t") is None
+    assert n.get("/vm/t") is None
     with n.transaction():
-        n.write("/tool/t", "3")
-    assert n.read("/tool/t") == "3"
+        n.write("/vm/t", "3")
+    assert n.read("/vm/t") == "3"
 
 
 def test_under_load(names_only, binary):
@@ -174,7 +174,7 @@ def test_under_load(names_only, binary):
                 while not stop.is_set():
                     try:
                         with n.transaction():
-                            n.write(f"/tool/{number}", str(counts[number] + 1))
+                            n.write(f"/vm/{number}", str(counts[number] + 1))
                         counts[number] += 1
                     except NamesError as error:
                         assert error.errno_name == "EAGAIN"
@@ -193,25 +193,25 @@ def test_under_load(names_only, binary):
             thread.join()
     assert not failures
     assert all(counts)
-    found = [daemon.names.read(f"/tool/{i}") for i in range(3)]
+    found = [daemon.names.read(f"/vm/{i}") for i in range(3)]
     assert found == [str(count) for count in counts]
     daemon.process.kill()
     daemon.wait()
     again = names_only(args=["--journal", binary.parent / "j"])
-    assert [again.names.read(f"/tool/{i}") for i in range(3)] == found, "the journal goes on with the new program"
+    assert [again.names.read(f"/vm/{i}") for i in range(3)] == found, "the journal goes on with the new program"
 
 
 def test_a_journal_that_is_new_to_it(names_only, binary, tmp_path):
     daemon = names_only()
-    daemon.names.write("/tool/old", "1")
+    daemon.names.write("/vm/old", "1")
     words = f"--socket {daemon.socket} --names-only --journal {tmp_path / 'j'} --journal-sync reply"
     assert control(daemon.names, "-c", words) == "OK"
     update(daemon, binary)
-    daemon.names.write("/tool/new", "2")
+    daemon.names.write("/vm/new", "2")
     daemon.process.kill()
     daemon.wait()
     again = names_only(args=["--journal", tmp_path / "j"])
-    assert again.names.tree("/tool") == {"/tool/old": "1", "/tool/new": "2"}
+    assert again.names.tree("/vm") == {"/vm/old": "1", "/vm/new": "2"}
 
 
 def test_logs_go_on(names_only, binary, tmp_path):
@@ -222,7 +222,7 @@ def test_logs_go_on(names_only, binary, tmp_path):
     n = daemon.connect()
     for turn in range(4):
         for number in range(100):
-            n.write(f"/tool/{turn}/{number}", "")
+            n.write(f"/vm/{turn}/{number}", "")
         broken = tmp_path / "broken"
         if turn == 2:
             shutil.copy(binary, broken)
@@ -233,10 +233,10 @@ def test_logs_go_on(names_only, binary, tmp_path):
         else:
             update(daemon, [binary, KEDGED][turn % 2])
     assert "takes over" in log.read_text()
-    n.write("/tool/last", "")
-    wait_until(lambda: "/tool/last" in access.read_text(), 5 * SLOW)
+    n.write("/vm/last", "")
+    wait_until(lambda: "/vm/last" in access.read_text(), 5 * SLOW)
     written = access.read_text()
-    assert all(f"/tool/{turn}/{number}" in written for turn in range(4) for number in range(100))
+    assert all(f"/vm/{turn}/{number}" in written for turn in range(4) for number in range(100))
 
 
 def test_refusals(names_only, binary, tmp_path, kedged):
@@ -258,8 +258,8 @@ def test_refusals(names_only, binary, tmp_path, kedged):
     assert control(n, "-c", "--no-such-option") == "OK"
     assert "could not take over" in control(n, "-s")
     assert "no-such-option" in daemon.log
-    n.write("/tool/still", "here")
-    assert n.read("/tool/still") == "here", "the old one goes on"
+    n.write("/vm/still", "here")
+    assert n.read("/vm/still") == "here", "the old one goes on"
     assert control(n, "-a") == "OK"
     assert "-f" in control(n, "-s"), "it was taken back"
     with daemon.connect() as other, other.transaction(), daemon.connect() as admin:
@@ -270,7 +270,7 @@ def test_refusals(names_only, binary, tmp_path, kedged):
         assert control(n, "-s") == "BUSY"
         assert control(n, "-a") == "OK"
         assert b"taken back" in admin.receive()
-        other.write("/tool/x", "")
+        other.write("/vm/x", "")
     full = kedged("")
     assert "names-only" in control(full.names, "-f", binary)
 
@@ -279,10 +279,10 @@ def test_stock_clients(names_only, binary):
     """xenstore-watch runs across it, and xenstore-control does it."""
     daemon = names_only()
     environment = {**os.environ, "XENSTORED_PATH": str(daemon.socket)}
-    watch = subprocess.Popen(["stdbuf", "-oL", "xenstore-watch", "/tool/w"], stdout=subprocess.PIPE, text=True,
+    watch = subprocess.Popen(["stdbuf", "-oL", "xenstore-watch", "/vm/w"], stdout=subprocess.PIPE, text=True,
                              env=environment)
     try:
-        assert watch.stdout.readline().strip() == "/tool/w"
+        assert watch.stdout.readline().strip() == "/vm/w"
         programs = glob.glob("/usr/lib/xen-*/bin/xenstore-control")  # the one in /usr/bin refuses without Xen
         if programs:
             done = subprocess.run([programs[-1], "live-update", "-t", "5", binary], env=environment,
@@ -291,8 +291,8 @@ def test_stock_clients(names_only, binary):
         else:
             update(daemon, binary)
         assert running(daemon) == binary
-        subprocess.run(["xenstore-write", "/tool/w/x", "1"], env=environment, check=True)
-        assert watch.stdout.readline().strip() == "/tool/w/x"
+        subprocess.run(["xenstore-write", "/vm/w/x", "1"], env=environment, check=True)
+        assert watch.stdout.readline().strip() == "/vm/w/x"
     finally:
         watch.kill()
         watch.wait()
