@@ -232,7 +232,7 @@ static int say(struct ns_call *call, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    return ns_call_put(call, text, strlen(text) + 1);
+    return ns_call_put(call, text, strlen(text)); /* CONTROL ends it with a NUL */
 }
 
 static int set(struct ns_call *call, char **to, const char *text)
