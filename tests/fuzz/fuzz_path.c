@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(given, data, size);
     given[size] = '\0';
-    length = ns_wire_absolute(given, size, absolute);
+    length = ns_wire_absolute(NS_WIRE_HOME, sizeof(NS_WIRE_HOME) - 1, given, size, absolute);
     if (length < 0)
         return 0;
     require((size_t)length == strlen(absolute) && length <= NS_PATH_MAX, "another length");

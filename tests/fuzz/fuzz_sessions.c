@@ -174,8 +174,9 @@ static void run(struct model *model, struct request *request, unsigned uid)
         say(request, allowed ? "OK" : "EACCES");
         if (allowed && (request->action == WRITE || above != path)) {
             make(model, path, uid);
-            sprintf(model->nodes[path].value, request->action == WRITE ? "%u" : "",
-                    request->argument);
+            model->nodes[path].value[0] = '\0';
+            if (request->action == WRITE)
+                sprintf(model->nodes[path].value, "%u", request->argument);
         }
         break;
     case REMOVE:

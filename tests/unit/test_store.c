@@ -665,8 +665,9 @@ static void expect_listener(const struct test_listener *test, int prepares, int 
 
 static void test_listeners(void **state)
 {
-    struct test_listener first = {
-        .listener = {listener_prepare, listener_publish, listener_abandon, false, NULL}};
+    struct test_listener first = {.listener = {.prepare = listener_prepare,
+                                               .publish = listener_publish,
+                                               .abandon = listener_abandon}};
     struct test_listener second = first;
     struct ns_reason reason;
     uint64_t version;
