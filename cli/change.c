@@ -11,6 +11,19 @@
 
 enum { TRIES = 100 };
 
+/* The list is observed: if somebody creates something below in the meantime, all is done again. Who may not
+ * look, or not remove it, leaves it where it is. */
+static int prune(struct ns_client *client, uint32_t tx, const char *path)
+{
+    const char *names;
+    size_t size;
+    int rc = ns_client_list(client, tx, path, &names, &size);
+
+    if (rc == 0 && size == 0)
+        rc = ns_client_remove(client, tx, path);
+    return rc == -ENOENT || rc == -EACCES ? 0 : rc;
+}
+
 static int do_op(struct session *session, uint32_t tx, const struct command_op *op)
 {
     struct ns_client *client = session->client;
@@ -22,6 +35,7 @@ static int do_op(struct session *session, uint32_t tx, const struct command_op *
     case COMMAND_WRITE: return ns_client_write(client, tx, op->path, op->value, strlen(op->value));
     case COMMAND_MKDIR: return ns_client_mkdir(client, tx, op->path);
     case COMMAND_REMOVE: return ns_client_remove(client, tx, op->path);
+    case COMMAND_PRUNE: return prune(client, tx, op->path);
     case COMMAND_PRESENT: return ns_client_read(client, tx, op->path, &value, &size);
     case COMMAND_ABSENT:
         rc = ns_client_read(client, tx, op->path, &value, &size);

@@ -121,16 +121,31 @@ static int unknown_member(struct parser *parser, const struct noun *noun, const 
     return words_refuse(parser->why, what, keyword, keywords);
 }
 
+static int del_object(struct parser *parser, const struct noun *noun)
+{
+    char hint[64] = "";
+    int rc;
+
+    if (noun->properties->keyword != NULL) /* a name of any kind is in no list of its own */
+        snprintf(hint, sizeof(hint), "; `kedgectl %s show` lists what there is", noun->name);
+    rc = require_present(parser, hint);
+    if (rc == 0)
+        rc = parser_add_path(parser, COMMAND_REMOVE, parser->object);
+    if (rc == 0 && noun->prunes) {
+        int size = (int)(strrchr(parser->object, '/') - parser->object);
+
+        rc = parser_add(parser, COMMAND_PRUNE, parser_text("%.*s", size, parser->object), NULL);
+    }
+    return rc;
+}
+
 static int parse_del(struct parser *parser, const struct noun *noun)
 {
     const struct property *property = noun->properties;
     const char *keyword = parser_take(parser), *value = parser_take(parser);
 
-    if (keyword == NULL) {
-        int rc = require_present(parser, "");
-
-        return rc == 0 ? parser_add_path(parser, COMMAND_REMOVE, parser->object) : rc;
-    }
+    if (keyword == NULL)
+        return del_object(parser, noun);
     while (property->keyword != NULL &&
            (strcmp(property->keyword, keyword) != 0 || !property->repeated))
         property++;

@@ -28,11 +28,19 @@ enum command_op_kind {
     COMMAND_WRITE,   /* path, value */
     COMMAND_MKDIR,   /* path */
     COMMAND_REMOVE,  /* path and all below it */
+    COMMAND_PRUNE,   /* path, if there is nothing below it any more; else nothing */
     COMMAND_PRESENT, /* refuse with `why` unless path exists: for `set` and `del` */
     COMMAND_ABSENT,  /* refuse with `why` if path exists: for `add` */
 };
 
-/* To be done in order, in one transaction. In a configuration file PRESENT and ABSENT are skipped. */
+/* Does an operation of this kind have a value? */
+static inline bool command_op_has_value(enum command_op_kind kind)
+{
+    return kind == COMMAND_WRITE || kind == COMMAND_PRESENT || kind == COMMAND_ABSENT;
+}
+
+/* To be done in order, in one transaction. A configuration file may say a thing twice: there ABSENT is
+ * skipped, and PRESENT too unless the verb is `del`. */
 struct command_op {
     enum command_op_kind kind;
     char *path;

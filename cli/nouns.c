@@ -313,6 +313,7 @@ const struct noun command_nouns[] = {
         .keys = {"PREFIX"},
         .locate = locate_route,
         .properties = route_properties,
+        .prunes = true,
         .finish = route_finish,
     },
     {

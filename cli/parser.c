@@ -32,7 +32,7 @@ char *parser_text(const char *format, ...)
 int parser_add(struct parser *parser, enum command_op_kind kind, char *path, char *value)
 {
     struct command *command = parser->command;
-    bool valued = kind != COMMAND_MKDIR && kind != COMMAND_REMOVE;
+    bool valued = command_op_has_value(kind);
 
     if (path == NULL || (valued && value == NULL) || command->op_count == COMMAND_OPS_MAX) {
         bool whole = path != NULL && (!valued || value != NULL);

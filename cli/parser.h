@@ -42,6 +42,8 @@ struct noun {
     const struct property *properties;
     int (*other)(struct parser *parser); /* a word that is no property; NULL: a mistake */
     const char *const *terms;            /* what such words begin with; NULL: anything */
+    bool
+        prunes; /* the name above an object is there for such objects only: it goes with the last */
     int (*finish)(struct parser *parser);
 };
 

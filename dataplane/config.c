@@ -136,23 +136,55 @@ static void add_refusal(struct config_reader *reader, unsigned line, int error,
                 reason->text[0] != '\0' ? reason->text : strerror(-error));
 }
 
+static int any_child(const struct ns_entry *child, void *arg)
+{
+    (void)child, (void)arg;
+    return 1;
+}
+
+static int prune(struct ns_txn *txn, const char *path)
+{
+    int error = ns_txn_list(txn, path, any_child, NULL);
+
+    if (error == 0)
+        error = ns_txn_remove(txn, path);
+    return error == -ENOENT || error > 0 ? 0 : error;
+}
+
 static int apply(struct ns_txn *txn, const struct command_op *op)
 {
     switch (op->kind) {
     case COMMAND_WRITE: return ns_txn_write(txn, op->path, op->value, strlen(op->value));
     case COMMAND_MKDIR: return ns_txn_mkdir(txn, op->path);
     case COMMAND_REMOVE: return ns_txn_remove(txn, op->path);
+    case COMMAND_PRUNE: return prune(txn, op->path);
     case COMMAND_PRESENT:
     case COMMAND_ABSENT: return 0; /* for kedgectl: a file may say a thing twice */
     }
     return 0;
 }
 
+/* What del is to remove must be there, here as on the command line. */
+static bool is_missing(struct ns_txn *txn, const struct command *command,
+                       const struct command_op *op)
+{
+    const void *value;
+    size_t size;
+
+    return op->kind == COMMAND_PRESENT && strcmp(command->verb, "del") == 0 &&
+           ns_txn_read(txn, op->path, &value, &size) == -ENOENT;
+}
+
 static void apply_command(struct config_reader *reader, const struct command *command)
 {
     for (size_t i = 0; i < command->op_count; i++) {
-        int error = apply(reader->txn, &command->ops[i]);
+        int error;
 
+        if (is_missing(reader->txn, command, &command->ops[i])) {
+            add_mistake(reader, reader->line, ENOENT, "%s", command->ops[i].value);
+            return;
+        }
+        error = apply(reader->txn, &command->ops[i]);
         if (error < 0) {
             add_refusal(reader, reader->line, error, ns_txn_reason(reader->txn));
             return;

@@ -117,6 +117,24 @@ def test_add_set_del(daemon):
     assert "use add" in refused(daemon, "route set 10.8.0.0/16 reject")
 
 
+def test_deleted_routes_leave_no_name(daemon):
+    """The address goes with its last length, not before, and from a configuration file too."""
+    for prefix in "10.50.0.0/16", "10.50.0.0/24":
+        daemon.ctl(f"route add {prefix} reject")
+    daemon.ctl("route del 10.50.0.0/16")
+    assert daemon.names.list("/route/10.50.0.0") == ["24"]
+    daemon.ctl("route del 10.50.0.0/24")
+    daemon.ctl("route del default")
+    assert daemon.names.list("/route") == ["10.9.0.0"]
+
+
+def test_what_is_to_be_deleted_must_be_there(daemon):
+    assert refused(daemon, "route del 10.0.0.0/8") == (
+        "kedgectl: there is no route 10.0.0.0/8; `kedgectl route show` lists what there is\n")
+    assert "there is no port nope; `kedgectl port show`" in refused(daemon, "port del nope")
+    assert refused(daemon, "name del /nope") == "kedgectl: there is no name /nope\n"
+
+
 def test_members(daemon):
     daemon.ctl("iface set br0 address 10.0.8.1/24 mode follow")
     daemon.ctl("iface del br0 address 10.0.9.1/24")

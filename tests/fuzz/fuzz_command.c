@@ -34,9 +34,8 @@ static void fuzz_line(const char *line, size_t size)
     REQUIRE(rc != 0 || (command.noun == NULL) == (command.op_count == 0));
     for (size_t i = 0; i < command.op_count; i++) {
         const struct command_op *op = &command.ops[i];
-        bool valued = op->kind != COMMAND_MKDIR && op->kind != COMMAND_REMOVE;
 
-        REQUIRE(op->path[0] == '/' && (op->value != NULL) == valued);
+        REQUIRE(op->path[0] == '/' && (op->value != NULL) == command_op_has_value(op->kind));
     }
     command_free(&command);
 }

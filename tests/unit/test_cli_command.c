@@ -22,10 +22,11 @@ static int parse(const char *line, struct command *command)
     return command_parse_line(line, strlen(line), command, why);
 }
 
-/* Operations as text: "? PATH" must be there, "! PATH" must not, "+ PATH", "- PATH", "PATH=VALUE". */
+/* Operations as text: "? PATH" must be there, "! PATH" must not, "+ PATH", "- PATH",
+ * "~ PATH" goes if it is empty, "PATH=VALUE". */
 static void describe(const struct command *command, char *text, size_t size)
 {
-    static const char *const signs[] = {"", "+ ", "- ", "? ", "! "};
+    static const char *const signs[] = {"", "+ ", "- ", "~ ", "? ", "! "};
     size_t used = 0;
 
     text[0] = '\0';
@@ -72,7 +73,7 @@ static const struct {
     {"route add default dev br0", "! /route/0.0.0.0/0; /route/0.0.0.0/0=dev br0"},
     {"route add 10.0.0.7 blackhole", "! /route/10.0.0.7/32; /route/10.0.0.7/32=blackhole"},
     {"route set 10.0.0.0/8 reject", "? /route/10.0.0.0/8; /route/10.0.0.0/8=reject"},
-    {"route del default", "? /route/0.0.0.0/0; - /route/0.0.0.0/0"},
+    {"route del default", "? /route/0.0.0.0/0; - /route/0.0.0.0/0; ~ /route/0.0.0.0"},
     {"flow add all", "! /flow/all; /flow/all/match="},
     {"flow add web proto=tcp dport=80 priority -5 action via 10.0.0.5",
      "! /flow/web; /flow/web/priority=-5; /flow/web/action=via 10.0.0.5; "
@@ -86,7 +87,8 @@ static const struct {
     {"name set /a/b \"\"", "? /a/b; /a/b="},
     {"name del /a", "? /a; - /a"},
     /* how lines are split */
-    {"  route\tdel   10.0.0.0/8   # all of it", "? /route/10.0.0.0/8; - /route/10.0.0.0/8"},
+    {"  route\tdel   10.0.0.0/8   # all of it",
+     "? /route/10.0.0.0/8; - /route/10.0.0.0/8; ~ /route/10.0.0.0"},
     {"name add /a x#y", "! /a; /a=x#y"},
     {"name add /a \"\\\"\\\\\\x41\\n\\q\"", "! /a; /a=\"\\A\nq"},
     {"name add /a 'a\\n'\"b\"c", "! /a; /a=a\\nbc"},
@@ -139,7 +141,8 @@ static const struct {
     {"port add p0 devargs a devargs b", "\"devargs\" is given twice", -EINVAL},
     {"port add p0 devarg a", "\"devarg\" is not a property of a port; did you mean \"devargs\"?",
      -EINVAL},
-    {"port add a/b devargs x", "\"a/b\" is not a NAME", -EINVAL},
+    {"port add a/b devargs x",
+     "\"a/b\" is not a NAME: 1 to 31 letters, digits, '-', '_' or '.' would be", -EINVAL},
     {"port add \"\" devargs x", "\"\" is not a NAME", -EINVAL},
     {"port set p0", "nothing to change", -EINVAL},
     {"port del p0 mtu", "\"mtu\" is too much: del removes the whole port", -EINVAL},

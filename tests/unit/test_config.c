@@ -136,6 +136,38 @@ static void mistakes_between_lines(void **state)
     assert_true(told_lines[1] == 3 || told_lines[1] == 4);
 }
 
+/* del refuses what is not there, where a line before has made it as little as anybody. */
+static void deleted_must_be_there(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    assert_int_equal(read_text("port add p0 devargs net_null0\nport del p0\nport del p0\n"
+                               "route del 10.0.0.0/8\nport set p1 mtu 1400 devargs net_null1\n",
+                               CONFIG_CHECK, &commands),
+                     -ENOENT);
+    assert_int_equal(told, 2);
+    assert_int_equal(told_lines[0], 3);
+    assert_non_null(strstr(told_texts[0], "there is no port p0; "));
+    assert_int_equal(told_lines[1], 4);
+    assert_non_null(strstr(told_texts[1], "there is no route 10.0.0.0/8; "));
+}
+
+/* The address of a route goes with its last length. */
+static void deleted_routes_leave_nothing(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    assert_int_equal(read_text("route add 10.0.0.0/8 reject\nroute add 10.0.0.0/16 reject\n"
+                               "route add 11.0.0.0/8 reject\nroute del 10.0.0.0/8\n"
+                               "route del 11.0.0.0/8\n",
+                               CONFIG_COMMIT, &commands),
+                     0);
+    assert_true(exists("/route/10.0.0.0/16"));
+    assert_false(exists("/route/10.0.0.0/8") || exists("/route/11.0.0.0"));
+}
+
 /* The last line that writes a name is the one that is wrong about it. */
 static void last_line_counts(void **state)
 {
@@ -185,9 +217,17 @@ static void empty_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(commits_all_at_once), CASE(check_commits_nothing),   CASE(every_mistake_with_its_line),
-        CASE(commits_all_at_once), CASE(check_commits_nothing),   CASE(mistakes_between_lines),
-        CASE(last_line_counts),    CASE(stack_names_are_refused), CASE(no_such_file),
+        CASE(commits_all_at_once),
+        CASE(check_commits_nothing),
+        CASE(every_mistake_with_its_line),
+        CASE(commits_all_at_once),
+        CASE(check_commits_nothing),
+        CASE(mistakes_between_lines),
+        CASE(deleted_must_be_there),
+        CASE(deleted_routes_leave_nothing),
+        CASE(last_line_counts),
+        CASE(stack_names_are_refused),
+        CASE(no_such_file),
         CASE(empty_file),
     };
 
