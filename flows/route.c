@@ -340,7 +340,7 @@ static int routes_prepare(struct ns_mount *mount, struct ns_commit *commit)
 
     if (rc == 0)
         rc = apply(&work, changes, count);
-    if (rc == 0)
+    if (rc == 0 && !ns_commit_restores(commit)) /* such routes may wait since an interface went */
         rc = judge_next_hops(&work, changes, count);
     if (rc != 0 || (routes->pending->derived == routes->current->derived &&
                     routes->build.trie.root == routes->current->trie.root)) {

@@ -12,9 +12,11 @@
  * wait-free, by anybody who is in a read section.
  *
  * Refused: a next hop that is an address of the stack itself, or that would be reached in a circle
- * or by more than ADJACENCY_DEPTH look-ups. A route that covers its own next hop, as a default
- * route does before an interface has an address, is not refused: it waits, its adjacency is
- * unreachable until then. Only routes set by the commit are judged so.
+ * (of one, too: by way of the route that it is the next hop of) or by more than ADJACENCY_DEPTH
+ * look-ups. A default route that covers its own next hop, as it does before an interface has an
+ * address, is not refused: it waits, its adjacency is unreachable until then. Only routes set by the
+ * commit are judged so. One that becomes a circle because an interface goes waits for it to come
+ * back, also over a restart: what is restored is not judged again.
  *
  * Dependencies: whoever decides by a look-up depends on the name of the prefix found,
  * /route/ADDR/LEN, also for derived prefixes, and on /route/0.0.0.0/0 if none was found. A commit

@@ -27,6 +27,12 @@ static int refuse_chain(rte_be32_t via, const struct route *const *chain, unsign
     char text[CHAIN_TEXT];
 
     describe_chain(via, chain, count, text);
+    if (circle && count == 1)
+        return explain(
+            why, why_size,
+            "its next hop would be reached by the way of itself (%s); it must lie in the subnet "
+            "of an interface, or inside a longer prefix that leads there",
+            text);
     if (circle)
         return explain(
             why, why_size,
@@ -50,14 +56,17 @@ static int judge_first(const struct route *route, rte_be32_t via, char *why, siz
                    route->kind == ROUTE_LOCAL ? "an address" : "a broadcast address");
 }
 
-/* The route covers its own next hop: it waits, unless it hides what would have reached it. */
+/* The route covers its own next hop: a circle of one. A default route covers all there is, which says nothing
+ * about where its next hop will be: it waits. */
 static int judge_self(const struct route_table *table, const struct route *route, char *why,
                       size_t why_size)
 {
     char via[16], prefix[16];
 
-    if (derived_routes_find(table->derived, 0, route->prefix, route->length) == NULL)
+    if (route->length == 0)
         return 0;
+    if (derived_routes_find(table->derived, 0, route->prefix, route->length) == NULL)
+        return refuse_chain(route->via, &route, 1, true, why, why_size);
     return explain(
         why, why_size, "%s/%u hides the subnet of an interface through which %s would be reached",
         link_format_ipv4(route->prefix, prefix), route->length, link_format_ipv4(route->via, via));

@@ -75,9 +75,9 @@ int derived_routes_diff(const struct derived_routes *before, const struct derive
  * our own, a broadcast address, or look-ups that go around in a circle or further than
  * ADJACENCY_DEPTH.
  *
- * A route that alone covers its own next hop is none of these: it waits for the interface, or the
- * route, by which the next hop will be reached. Otherwise a default route could not be set before
- * an address. One that hides the connected prefix of its next hop is refused. */
+ * A route that covers its own next hop, with no longer prefix there, is a circle of one, or hides the
+ * connected prefix of its next hop. A default route is not: it covers everything, and waits for the
+ * interface by which its next hop will be reached. */
 int route_judge_via(const struct route_table *table, rte_be32_t via, char *why, size_t why_size);
 
 #endif

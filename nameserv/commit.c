@@ -436,6 +436,7 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
     struct ns_build merged, *build = &txn->build;
     struct ns_commit commit = {.store = store,
                                .who = txn->who,
+                               .restores = txn->loaded,
                                .reason = reason,
                                .judge = judge_fn,
                                .judge_arg = judge_arg};

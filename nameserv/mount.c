@@ -196,6 +196,11 @@ bool ns_commit_by_stack(const struct ns_commit *commit)
     return commit->who->stack;
 }
 
+bool ns_commit_restores(const struct ns_commit *commit)
+{
+    return commit->restores;
+}
+
 const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mount *mount,
                                           size_t *count)
 {

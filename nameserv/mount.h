@@ -108,6 +108,10 @@ const struct ns_version *ns_commit_before(const struct ns_commit *commit);
 /* Does the stack itself make this change? */
 bool ns_commit_by_stack(const struct ns_commit *commit);
 
+/* Does it fill the store with what was committed before, from a journal (ns_txn_load())? What was right when
+ * it was committed may depend on what has gone since: judge such things of a restored change not again. */
+bool ns_commit_restores(const struct ns_commit *commit);
+
 /* All changes of this mount, in order of their paths (parents first). */
 const struct ns_change *ns_commit_changes(struct ns_commit *commit, struct ns_mount *mount,
                                           size_t *count);

@@ -251,6 +251,7 @@ struct ns_commit {
     struct ns_reason *reason;
     void (*judge)(const struct ns_reason *reason, void *arg);
     void *judge_arg;
+    bool restores;   /* ns_txn_load() was used */
     int error;       /* of the first refusal */
     uint64_t began;  /* ns_clock(), if some commit is to be followed */
     uint64_t told;   /* mask of lcores that got notices */

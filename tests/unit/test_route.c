@@ -416,6 +416,47 @@ static void test_circle(void **state)
     put("/route/30.0.0.0/8", "via 10.0.0.1");
 }
 
+/* A circle of one, unless something longer leads to the next hop; a default route waits. */
+static void test_covers_its_next_hop(void **state)
+{
+    struct ns_txn *txn;
+
+    (void)state;
+    put("/route/0.0.0.0/0", "via 10.0.0.2");
+    assert_refused("/route/10.0.0.0/8", "via 10.0.0.2",
+                   "by the way of itself (10.0.0.2 by 10.0.0.0/8); it must lie in the subnet");
+    txn = begin(); /* the interface comes along */
+    set(txn, "/route/10.0.0.0/8", "via 10.0.0.2");
+    set(txn, "/iface/br0/address/10.0.0.1", "24");
+    assert_int_equal(commit(txn), 0);
+    put("/route/20.0.0.1/32", "via 10.0.0.2"); /* as good as an interface */
+    put("/route/20.0.0.0/8", "via 20.0.0.1");
+    txn = begin(); /* it goes: what is there waits, what is set then is judged */
+    set(txn, "/iface/br0/address/10.0.0.1", NULL);
+    assert_int_equal(commit(txn), 0);
+    assert_string_equal(found("10.1.0.1"), "10.0.0.0/8 via 10.0.0.2");
+    assert_refused("/route/30.0.0.0/8", "via 10.0.0.2", "by the way of itself");
+    iface("br0", "10.0.0.1", "24");
+    put("/route/30.0.0.0/8", "via 10.0.0.2");
+}
+
+/* A journal may hold a route whose interface went after it. */
+static void test_restored_is_not_judged(void **state)
+{
+    struct ns_perm owner = {0};
+    struct ns_perms *perms = ns_perms_new(&owner, 1);
+    struct ns_txn *txn = begin();
+    static const char path[] = "/route/10.0.0.0/8";
+
+    (void)state;
+    assert_int_equal(ns_txn_load(txn, "/route/10.0.0.0", strlen("/route/10.0.0.0"), "", 0, perms),
+                     0);
+    assert_int_equal(ns_txn_load(txn, path, strlen(path), "via 10.0.0.2", 12, perms), 0);
+    assert_int_equal(commit(txn), 0);
+    ns_perms_put(perms);
+    assert_string_equal(found("10.1.0.1"), "10.0.0.0/8 via 10.0.0.2");
+}
+
 static void test_depth(void **state)
 {
     char path[32], value[32];
@@ -672,6 +713,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_next_hop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_next_hop_merged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_circle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_covers_its_next_hop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_restored_is_not_judged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_depth, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_model, setup, teardown),
