@@ -94,23 +94,26 @@ static int change(struct session *session, const struct command *command)
 
 /* ---- applied ---- */
 
+static const char *too_late_says;
+
 static void too_late(int signal)
 {
-    static const char sentence[] = "kedgectl: committed, but not applied within --timeout\n";
-
     (void)signal;
-    while (write(STDERR_FILENO, sentence, sizeof(sentence) - 1) < 0 && errno == EINTR)
+    while (write(STDERR_FILENO, too_late_says, strlen(too_late_says)) < 0 && errno == EINTR)
         ;
     _exit(EXIT_REFUSED);
 }
 
 /* The daemon answers after 5 s at the latest, and names the laggards. A limit of our own ends the program,
  * sooner or later than that. */
-static void limit_wait(unsigned limit_ms)
+static void limit_wait(const struct session *session)
 {
+    unsigned limit_ms = session->timeout_ms;
     struct itimerval timer = {
         .it_value = {.tv_sec = limit_ms / 1000, .tv_usec = limit_ms % 1000 * 1000}};
 
+    too_late_says = session->json ? "{\"error\": \"committed, but not applied within --timeout\"}\n"
+                                  : "kedgectl: committed, but not applied within --timeout\n";
     signal(SIGALRM, too_late);
     setitimer(ITIMER_REAL, &timer, NULL);
 }
@@ -122,7 +125,7 @@ static int wait_applied(struct session *session)
     int rc;
 
     if (session->timeout_ms > 0)
-        limit_wait(session->timeout_ms);
+        limit_wait(session);
     do
         rc = ns_client_read(session->client, 0, "/stats/applied", &value, &size);
     while (rc == -EAGAIN && session->timeout_ms > 0);

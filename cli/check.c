@@ -25,10 +25,10 @@ static int check_file(struct session *session, const char *file)
 {
     char self[4096];
     ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *arguments[] = {"kedged", "--check", "--config", (char *)(uintptr_t)file, NULL};
+    char *arguments[] = {
+        "kedged", "--check", "--config", (char *)(uintptr_t)file, session->json ? "--json" : NULL,
+        NULL};
 
-    if (session->json)
-        return usage("check FILE prints lines for people only: it does not take --json");
     if (size > 0) {
         self[size] = '\0';
         try_beside("", self, arguments);

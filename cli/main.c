@@ -113,11 +113,11 @@ static const struct flag {
     const char *argument, *help;
 } flags[] = {
     {"--socket", 0, "PATH", "the control socket ($KEDGE_SOCKET, or /run/kedge/kedged.sock)"},
-    {"--json", 0, NULL, "print JSON"},
+    {"--json", 0, NULL, "print JSON; also refusals, on stderr"},
     {"--applied", APPLIED, NULL, "changes: wait until every worker has applied it"},
     {"--timeout", TIMEOUT, "SECONDS", "wait (30 if not given), or a change with --applied (5)"},
     {"--interval", INTERVAL, "SECONDS", "top: between two looks (1)"},
-    {"--once", ONCE, NULL, "top: one look"},
+    {"--once", ONCE, NULL, "top: one look, which takes an --interval: rates need two"},
     {"--dependents", DEPENDENTS, NULL, "show: who depends on it"},
     {"--learned", LEARNED, NULL, "flow show: flows instead of definitions"},
     {"--svg", SVG, NULL, "graph: drawn by graphviz's dot"},
@@ -387,10 +387,23 @@ static int dispatch(struct line *line)
     return is_noun(first) ? unknown_verb(first, second) : unknown_noun(first);
 }
 
+/* Before anything is read, because what is wrong may stand before the flag. */
+static bool wants_json(char **argv)
+{
+    for (; *argv != NULL && strcmp(*argv, "--") != 0; argv++)
+        if (strcmp(*argv, "--json") == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     struct line line = {.count = 0};
-    int status = read_line(&line, argc, argv);
+    int status;
+
+    if (argc > 0 && wants_json(argv + 1))
+        refuse_in_json();
+    status = read_line(&line, argc, argv);
 
     if (status != EXIT_DONE) {
         free(line.words);

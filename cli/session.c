@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/json.h"
+
 const char *session_socket(const struct session *session)
 {
     const char *name = session->socket != NULL ? session->socket : getenv("KEDGE_SOCKET");
@@ -50,11 +52,26 @@ int session_refused(struct session *session, const char *what, int error)
                    *reason != '\0' ? reason : strerror(-error));
 }
 
+static bool in_json;
+
+void refuse_in_json(void)
+{
+    in_json = true;
+}
+
+/* A refusal for lack of memory is told by must(), so none is needed for its sentence. */
 static void say(const char *format, va_list args)
 {
-    fputs("kedgectl: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    char text[8192]; /* a path and a sentence */
+
+    vsnprintf(text, sizeof(text), format, args);
+    if (!in_json) {
+        fprintf(stderr, "kedgectl: %s\n", text);
+        return;
+    }
+    fputs("{\"error\": ", stderr);
+    json_string(stderr, text);
+    fputs("}\n", stderr);
 }
 
 int refused(const char *format, ...)

@@ -36,6 +36,9 @@ int refused(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Say wrong usage on stderr. Returns EXIT_USAGE. */
 int usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* From here on refusals and wrong usage are told as {"error": "the sentence"}, a line on stderr. */
+void refuse_in_json(void);
+
 /* For commands that go on until somebody ends them: SIGINT and SIGTERM end the program as a success. */
 void end_on_signals(void);
 

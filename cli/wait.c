@@ -34,6 +34,8 @@ int do_wait(struct session *session, const char *const *words, size_t count)
         return usage("\"%s\" is too much: wait takes --timeout only", words[0]);
     while ((rc = ask(session)) != 0 && rc != -EACCES && now_ms() < deadline)
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000}, NULL);
+    if (rc == 0 && session->json)
+        puts("{\"ready\": 1}");
     if (rc == 0)
         return EXIT_DONE;
     if (rc == -EAGAIN)

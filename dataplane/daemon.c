@@ -31,6 +31,7 @@
 #include "dataplane/notify.h"
 #include "dataplane/restart.h"
 #include "dataplane/stats.h"
+#include "dataplane/stats_json.h"
 #include "nameserv/parts.h"
 #include "nameserv/server.h"
 #include "nameserv/tool.h"
@@ -442,6 +443,51 @@ static void print_mistake(const char *file, unsigned line, const char *text)
         printf("%s: %s\n", file, text);
 }
 
+static void begin_json(struct stats_json *json, const char *file)
+{
+    stats_json_begin(json);
+    stats_json_open(json, NULL, '{');
+    stats_json_text(json, "file", file);
+}
+
+static void print_json(struct stats_json *json)
+{
+    stats_json_close(json, '}');
+    printf("%.*s\n", (int)json->size, json->text);
+}
+
+static void print_mistake_json(const char *file, unsigned line, const char *text)
+{
+    struct stats_json_mark mark;
+    struct stats_json json;
+
+    begin_json(&json, file);
+    if (line > 0)
+        stats_json_number(&json, "line", line);
+    mark = stats_json_mark(&json);
+    json.room--; /* for the bracket */
+    stats_json_text(&json, "text", text);
+    if (json.full) {
+        stats_json_reset(&json, mark);
+        stats_json_text(&json, "text", "what is wrong is too long for JSON; --check alone says it");
+    }
+    json.room++;
+    print_json(&json);
+}
+
+static void print_ok(const char *file, unsigned commands, bool in_json)
+{
+    struct stats_json json;
+
+    if (!in_json) {
+        printf("%s: ok, %u command%s\n", file, commands, commands == 1 ? "" : "s");
+        return;
+    }
+    begin_json(&json, file);
+    stats_json_number(&json, "commands", commands);
+    print_json(&json);
+}
+
 static void send_nothing(void *arg, uint16_t iface_id, const void *frame, size_t size)
 {
     (void)arg, (void)iface_id, (void)frame, (void)size;
@@ -451,17 +497,19 @@ static int check_in(struct daemon *daemon)
 {
     const struct modules_io io = {.neighbours.send = send_nothing};
     const char *file = daemon->options->config;
+    void (*print)(const char *file, unsigned line, const char *text) =
+        daemon->options->json ? print_mistake_json : print_mistake;
     unsigned commands = 0;
     int error = modules_new(&daemon->control.modules, daemon->store, daemon->loop,
                             &daemon->options->neighbours, &io);
 
     if (error < 0)
         return failed("the modules can't be made", error);
-    error = config_hang(daemon->parts, file, print_mistake);
+    error = config_hang(daemon->parts, file, print);
     if (error == 0)
-        error = config_read(daemon->store, file, CONFIG_CHECK, print_mistake, &commands);
+        error = config_read(daemon->store, file, CONFIG_CHECK, print, &commands);
     if (error == 0)
-        printf("%s: ok, %u command%s\n", file, commands, commands == 1 ? "" : "s");
+        print_ok(file, commands, daemon->options->json);
     return error;
 }
 

@@ -56,6 +56,7 @@ static const struct option_row rows[] = {
      "(before the client's reply) (soon)"},
     {"check", NULL, TYPE_FLAG, AT(check), 0, 0,
      "only read the configuration and say what is wrong"},
+    {"json", NULL, TYPE_FLAG, AT(json), 0, 0, "with --check: say it in JSON, an object a line"},
     {"names-only", NULL, TYPE_FLAG, AT(names_only), 0, 0,
      "serve names, forward nothing, start no DPDK"},
     {"workers", "N", TYPE_NUMBER, AT(workers), 1, WORKERS_MAX, "threads that forward packets (1)"},
@@ -299,6 +300,8 @@ static enum options_outcome judge(const struct options *options, char *why, size
     if (options->check && options->config == NULL)
         return bad(why, why_size,
                    "--check: it needs to know which file; say --config FILE as well");
+    if (options->json && !options->check)
+        return bad(why, why_size, "--json: it goes with --check, whose mistakes it prints");
     if (options->check && options->names_only)
         return bad(why, why_size, "--check: it can't be combined with --names-only");
     if (options->journal_sync != NS_JOURNAL_SOON && options->journal == NULL)

@@ -32,6 +32,7 @@ struct options {
     const char *journal;      /* NULL: none */
     enum ns_journal_sync journal_sync;
     bool check;      /* only read the configuration */
+    bool json;       /* and say in JSON what is wrong with it */
     bool names_only; /* no EAL, no worker */
 
     unsigned workers;                /* 0: not given */
