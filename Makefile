@@ -33,6 +33,14 @@ $(error the packages of conf/packages could not be installed)
 endif
 endif
 
+# Who types `make run` waits for it; a -j on the command line wins.
+ifneq ($(filter run demo,$(MAKECMDGOALS)),)
+MAKEFLAGS += -j$(shell nproc)
+ifeq ($(wildcard build/kedged),)
+$(info The first build takes about a minute.)
+endif
+endif
+
 # ---- where to, and how ----
 
 comma   := ,

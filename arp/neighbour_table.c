@@ -67,6 +67,20 @@ bool neighbour_look_up(const struct neighbours *neighbours, const char *iface, r
 
 /* ---- judging ---- */
 
+/* Has the interface that the neighbour is on this address itself, in the merged change? What is restored is
+ * left alone: the address may have come after the neighbour. */
+static bool is_own(const struct judge *judge)
+{
+    const char *iface = judge->change->path + strlen("/neigh/");
+    const char *address = strrchr(iface, '/') + 1;
+    char path[128];
+    int size = snprintf(path, sizeof(path), "/iface/%.*s/address/%s", (int)(address - 1 - iface),
+                        iface, address);
+
+    return !ns_commit_restores(judge->commit) && size < (int)sizeof(path) &&
+           ns_tree_lookup(ns_commit_version(judge->commit)->root, path, (size_t)size) != NULL;
+}
+
 static int judge_neighbour(struct judge *judge)
 {
     struct rte_ether_addr mac;
@@ -85,6 +99,10 @@ static int judge_neighbour(struct judge *judge)
         return judge_refuse(judge, EINVAL,
                             "%s: a neighbour has a unicast MAC address that is not zero",
                             judge->shown);
+    if (kind == NEIGHBOUR_VALUE_STATIC && is_own(judge))
+        return judge_refuse(
+            judge, EINVAL, "%s is the address of the interface itself; a neighbour is another host",
+            judge->shown_name);
     if (kind == NEIGHBOUR_VALUE_STATIC || ns_commit_by_stack(judge->commit) ||
         judge_same_value(judge))
         return 0;

@@ -60,11 +60,23 @@ const char *parser_take(struct parser *parser)
     return *parser->words++;
 }
 
+/* What would be right for a key or member of this kind. */
+static const char *form_of(const struct parser *parser, const char *what)
+{
+    if (strcmp(what, "MAC") == 0)
+        return "52:54:00:12:34:56";
+    if (strcmp(what, "ADDRESS") == 0)
+        return "10.0.0.5";
+    if (parser->command->noun != NULL && strcmp(parser->command->noun, "flow") == 0)
+        return "1 to 63 bytes without '/'";
+    return "1 to 31 letters, digits, '-', '_' or '.'";
+}
+
 int parser_check_part(struct parser *parser, const char *what, const char *word)
 {
     if (word[0] == '\0' || strchr(word, '/') != NULL || strlen(word) > 63)
-        return parser_refuse(parser, "\"%.64s\" is not a %s: 1 to 63 bytes without '/'", word,
-                             what);
+        return parser_refuse(parser, "\"%.64s\" is not a %s: %s would be", word, what,
+                             form_of(parser, what));
     return 0;
 }
 

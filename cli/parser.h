@@ -60,7 +60,8 @@ int parser_refuse(struct parser *parser, const char *format, ...)
 /* The next word; NULL: none is left. */
 const char *parser_take(struct parser *parser);
 
-/* One part of a path: anything but '/', and not too long. The mount judges the rest. 0 or -EINVAL. */
+/* One part of a path: anything but '/', and not too long. The mount judges the rest; a sentence from here says
+ * what that will ask for. 0 or -EINVAL. */
 int parser_check_part(struct parser *parser, const char *what, const char *word);
 
 /* Take n words that are parts of the path below /noun, and set object and title. 0 or -EINVAL. */

@@ -32,6 +32,15 @@ static void set(struct row *row, int column, const char *text)
         row->fields[column] = must(strdup(text));
 }
 
+/* A value, or what holds where none is given (docs/configuration.md). */
+static void set_or(struct row *row, int column, const struct node *node, const char *name,
+                   const char *otherwise)
+{
+    const char *text = node_text(node, name);
+
+    set(row, column, text[0] != '\0' ? text : otherwise);
+}
+
 /* Fill columns from `first` on with the values of the children that have the columns' titles. */
 static void set_titled(struct view *view, struct row *row, int first, int count,
                        const struct node *node)
@@ -67,7 +76,9 @@ static void port_rows(struct view *view)
         struct row *row = table_add(&view->table);
 
         set(row, 0, port->name);
-        set_titled(view, row, 1, 8, port);
+        set_titled(view, row, 1, 2, port);
+        set_or(row, 3, port, "mtu", "1500");
+        set_titled(view, row, 4, 5, port);
         set_titled(view, row, 9, 8, node_child(&view->stats, port->name));
         set_titled(view, row, 17, 2, port);
     }
@@ -101,7 +112,7 @@ static void bridge_rows(struct view *view)
         struct row *row = table_add(&view->table);
 
         set(row, 0, bridge->name);
-        set(row, 1, node_text(bridge, "ageing"));
+        set_or(row, 1, bridge, "ageing", "300");
         row->fields[2] = joined(node_child(bridge, "port"), false);
     }
 }
@@ -115,12 +126,11 @@ static void iface_rows(struct view *view)
 {
     for (size_t i = 0; i < view->config.count; i++) {
         const struct node *iface = &view->config.children[i];
-        const char *mode = node_text(iface, "mode");
         struct row *row = table_add(&view->table);
 
         set(row, 0, iface->name);
         set(row, 1, node_text(iface, "on"));
-        set(row, 2, mode[0] != '\0' ? mode : "follow");
+        set_or(row, 2, iface, "mode", "follow");
         set(row, 3, node_text(iface, "mac"));
         row->fields[4] = joined(node_child(iface, "address"), true);
     }
@@ -284,9 +294,9 @@ static void flow_rows(struct view *view)
         struct row *row = table_add(&view->table);
 
         set(row, 0, flow->name);
-        set(row, 1, node_text(flow, "priority"));
+        set_or(row, 1, flow, "priority", "0");
         set_titled(view, row, 2, 3, node_child(&view->stats, flow->name));
-        set(row, 5, node_text(flow, "action"));
+        set_or(row, 5, flow, "action", "route");
         set(row, 6, node_text(flow, "match"));
     }
 }

@@ -49,7 +49,10 @@ def refused(daemon, words, status=1):
     result = daemon.ctl(words, check=False)
     assert result.returncode == status, (words, result.stdout, result.stderr)
     assert result.stdout == ""
-    assert result.stderr.startswith("kedgectl: ") and result.stderr.count("\n") == 1
+    assert result.stderr.count("\n") == 1
+    if "--json" in words.split():
+        return json.loads(result.stderr)["error"]
+    assert result.stderr.startswith("kedgectl: ")
     return result.stderr
 
 
@@ -86,10 +89,19 @@ def test_version_and_help():
     ("flow why", "which flow?"),
     ("save file", "takes no file"),
     ("check a b", "\"b\" is too much"),
-    ("check a --json", "does not take --json"),
 ])
 def test_wrong_usage(daemon, words, says):
     assert says in refused(daemon, words, 2)
+
+
+def test_refusals_in_json(daemon, tmp_path):
+    """On stderr, as stdout holds answers only; wherever --json stands."""
+    for words, status, says in (("route del 10.0.0.0/8 --json", 1, "there is no route 10.0.0.0/8"),
+                                ("--json name read /nope", 1, "/nope"),
+                                ("port add x --json devargs net_null7 mtu 5", 1, "/port/x/mtu"),
+                                ("--jsno --json", 2, '"--jsno" is not a flag')):
+        assert refused(daemon, words, status).startswith(says)
+    assert "no daemon" in json.loads(run("--socket", tmp_path / "none", "save", "--json").stderr)["error"]
 
 
 def test_no_daemon(tmp_path):
@@ -132,7 +144,7 @@ def test_what_is_to_be_deleted_must_be_there(daemon):
     assert refused(daemon, "route del 10.0.0.0/8") == (
         "kedgectl: there is no route 10.0.0.0/8; `kedgectl route show` lists what there is\n")
     assert "there is no port nope; `kedgectl port show`" in refused(daemon, "port del nope")
-    assert refused(daemon, "name del /nope") == "kedgectl: there is no name /nope\n"
+    assert refused(daemon, "name del /nope") == "kedgectl: there is no /nope\n"
 
 
 def test_members(daemon):
@@ -227,7 +239,15 @@ def test_columns(daemon):
     assert lines[1].split()[:5] == ["br0", "10.0.0.5", "02:00:00:00:00:05", "static", "PERMANENT"]
     at = lines[0].index("mac")
     assert lines[1][at:].startswith("02:")
-    assert daemon.ctl("bridge show").stdout.splitlines()[2].split() == ["br1", "-", "p2"]
+    assert daemon.ctl("bridge show").stdout.splitlines()[2].split() == ["br1", "300", "p2"]
+
+
+def test_what_is_not_given_is_shown_as_it_holds(daemon):
+    daemon.ctl("flow add all")
+    assert shown(daemon, "port show p1")["mtu"] == 1500
+    assert shown(daemon, "bridge show br1")["ageing"] == 300
+    flow = shown(daemon, "flow show all")
+    assert flow["priority"] == 0 and flow["action"] == "route"
 
 
 def test_numbers_in_addresses_are_ordered_by_value(daemon):
@@ -347,6 +367,7 @@ def test_wait(kedged, tmp_path):
     kedged(socket_path=socket_path)
     assert waiting.wait(10 * SLOW) == 0
     assert run("wait", "--timeout", "1", "--socket", socket_path).returncode == 0
+    assert json.loads(run("wait", "--json", "--socket", socket_path).stdout) == {"ready": 1}
 
 
 def test_wait_gives_up(tmp_path):
@@ -396,6 +417,11 @@ def test_check(tmp_path):
     assert result.returncode != 0
     said = result.stdout + result.stderr
     assert f"{bad}:2:" in said and 'did you mean "route"?' in said
+    mistakes = [json.loads(line) for line in run("check", bad, "--json", timeout=20 * SLOW).stdout.splitlines()]
+    assert [(mistake["file"], mistake["line"]) for mistake in mistakes] == [(str(bad), 2)]
+    assert 'did you mean "route"?' in mistakes[0]["text"]
+    assert json.loads(run("check", good, "--json", timeout=20 * SLOW).stdout) == {
+        "file": str(good), "commands": len(CONFIG.splitlines())}
 
 
 # ---- looking into flows ----

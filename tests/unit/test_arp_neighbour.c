@@ -1049,6 +1049,19 @@ static void static_ones_wait_for_their_interface(void **state)
     assert_string_equal(lab_value(lab, "/neigh/i0"), "(none)"); /* nothing was left in it */
 }
 
+/* Judged together with the rest of the change; outside every subnet it waits, or serves a route to the interface. */
+static void the_own_address_is_no_neighbour(void **state)
+{
+    (void)state;
+    assert_refused(user(lab, "/neigh/i0/" OWN "=" MAC_A " static"), EINVAL, "/neigh/i0/" OWN,
+                   "is the address of the interface itself");
+    assert_refused(
+        user(lab, "/neigh/i0/10.9.0.1=" MAC_A " static", "/iface/i0/address/10.9.0.1=24"), EINVAL,
+        "/neigh/i0/10.9.0.1", "another host");
+    assert_done(user(lab, "/neigh/i0/10.9.0.1=" MAC_A " static"));
+    assert_done(user(lab, "-/iface/i0/address/" OWN, "/neigh/i0/" OWN "=" MAC_A " static"));
+}
+
 static void other_changes_of_an_interface_keep_neighbours(void **state)
 {
     (void)state;
@@ -1213,6 +1226,7 @@ int main(void)
         TEST(a_failed_one_may_be_removed_by_users),
         TEST(neighbours_go_with_their_interface),
         TEST(static_ones_wait_for_their_interface),
+        TEST(the_own_address_is_no_neighbour),
         TEST(other_changes_of_an_interface_keep_neighbours),
         TEST(a_pulled_cable_takes_neighbours_away),
         TEST(new_addresses_are_announced_twice),
