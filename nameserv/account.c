@@ -34,30 +34,30 @@ static const char *const names[NS_QUOTAS] = {
 };
 
 /* xenstored's. */
-static const struct ns_quotas xenstore_defaults = {{
-    [NS_QUOTA_NODES] = 1000,
-    [NS_QUOTA_WATCHES] = 128,
-    [NS_QUOTA_OUTSTANDING] = 20,
-    [NS_QUOTA_MEMORY] = 2560 << 10,
-    [NS_QUOTA_SOFT_MEMORY] = 2048 << 10,
-    [NS_QUOTA_TRANSACTIONS] = 10,
-    [NS_QUOTA_TRANSACTION_NODES] = 1024,
-    [NS_QUOTA_NODE_PERMISSIONS] = 5,
-    [NS_QUOTA_PATH_MAX] = 2048,
-    [NS_QUOTA_NODE_SIZE] = 2048,
-}};
+static const struct ns_quotas xenstore_defaults = {.limit = {
+                                                       [NS_QUOTA_NODES] = 1000,
+                                                       [NS_QUOTA_WATCHES] = 128,
+                                                       [NS_QUOTA_OUTSTANDING] = 20,
+                                                       [NS_QUOTA_MEMORY] = 2560 << 10,
+                                                       [NS_QUOTA_SOFT_MEMORY] = 2048 << 10,
+                                                       [NS_QUOTA_TRANSACTIONS] = 10,
+                                                       [NS_QUOTA_TRANSACTION_NODES] = 1024,
+                                                       [NS_QUOTA_NODE_PERMISSIONS] = 5,
+                                                       [NS_QUOTA_PATH_MAX] = 2048,
+                                                       [NS_QUOTA_NODE_SIZE] = 2048,
+                                                   }};
 
 /* Users without privilege are people and daemons of this host, and not guests. */
-static const struct ns_quotas plain_defaults = {{
-    [NS_QUOTA_NODES] = 100000,
-    [NS_QUOTA_WATCHES] = 8192,
-    [NS_QUOTA_MEMORY] = 256 << 20,
-    [NS_QUOTA_TRANSACTIONS] = 1024,
-    [NS_QUOTA_TRANSACTION_NODES] = 100000,
-    [NS_QUOTA_NODE_PERMISSIONS] = NS_PERMS_MAX,
-    [NS_QUOTA_PATH_MAX] = NS_PATH_MAX,
-    [NS_QUOTA_NODE_SIZE] = NS_VALUE_MAX,
-}};
+static const struct ns_quotas plain_defaults = {.limit = {
+                                                    [NS_QUOTA_NODES] = 100000,
+                                                    [NS_QUOTA_WATCHES] = 8192,
+                                                    [NS_QUOTA_MEMORY] = 256 << 20,
+                                                    [NS_QUOTA_TRANSACTIONS] = 1024,
+                                                    [NS_QUOTA_TRANSACTION_NODES] = 100000,
+                                                    [NS_QUOTA_NODE_PERMISSIONS] = NS_PERMS_MAX,
+                                                    [NS_QUOTA_PATH_MAX] = NS_PATH_MAX,
+                                                    [NS_QUOTA_NODE_SIZE] = NS_VALUE_MAX,
+                                                }};
 
 struct ns_accounts *ns_accounts_new(void)
 {
@@ -97,10 +97,22 @@ enum ns_quota ns_quota_find(const char *name)
     return quota;
 }
 
-struct ns_quotas *ns_quotas_default(struct ns_store *store, const struct ns_authority *authority)
+struct ns_quotas *ns_accounts_defaults(struct ns_store *store, const struct ns_authority *authority)
 {
     return authority == &ns_authority_xenstore ? &store->accounts->xenstore
                                                : &store->accounts->plain;
+}
+
+const struct ns_quotas *ns_quotas_default(struct ns_store *store,
+                                          const struct ns_authority *authority)
+{
+    return ns_accounts_defaults(store, authority);
+}
+
+static void take_defaults(struct ns_store *store, struct ns_account *account)
+{
+    account->quotas = *ns_quotas_default(store, account->authority);
+    account->quotas.set = 0;
 }
 
 static struct ns_account **bucket_of(struct ns_accounts *accounts, uint32_t id)
@@ -118,7 +130,7 @@ static struct ns_account *new_account(struct ns_store *store, const struct ns_au
     account->authority = authority;
     account->id = id;
     account->exempt = id == 0;
-    account->quotas = *ns_quotas_default(store, authority);
+    take_defaults(store, account);
     bucket = bucket_of(store->accounts, id);
     account->next = *bucket;
     *bucket = account;
@@ -156,7 +168,9 @@ void ns_account_forget(struct ns_store *store, const struct ns_authority *author
         link = &account->next;
     if (account == NULL)
         return;
-    account->quotas = *ns_quotas_default(store, authority);
+    if (account->quotas.set != 0)
+        ns_quotas_forgotten(store, account);
+    take_defaults(store, account);
     account->warned = false;
 }
 

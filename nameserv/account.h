@@ -36,6 +36,7 @@ enum ns_quota {
 
 struct ns_quotas {
     uint32_t limit[NS_QUOTAS];
+    uint32_t set; /* a bit for each that was set at run time: those survive a restart */
 };
 
 struct ns_account {
@@ -59,8 +60,9 @@ void ns_accounts_free(struct ns_accounts *accounts);
 const char *ns_quota_name(enum ns_quota quota);
 enum ns_quota ns_quota_find(const char *name);
 
-/* What new accounts of a part begin with; may be changed. */
-struct ns_quotas *ns_quotas_default(struct ns_store *store, const struct ns_authority *authority);
+/* What new accounts of a part begin with. */
+const struct ns_quotas *ns_quotas_default(struct ns_store *store,
+                                          const struct ns_authority *authority);
 
 /* The account of a number; made if there is none. NULL without memory. */
 struct ns_account *ns_account_get(struct ns_store *store, const struct ns_authority *authority,
@@ -71,6 +73,29 @@ struct ns_account *ns_account_of(struct ns_store *store, const struct ns_identit
 
 /* A domain is gone: the next with its number begins with the defaults. Its names must be removed already. */
 void ns_account_forget(struct ns_store *store, const struct ns_authority *authority, uint32_t id);
+
+/* ---- limits that are set at run time (quotas.c) ---- */
+
+/* Set a limit of an account, or, without one, what new accounts of the part begin with. Listeners of the store
+ * are told. */
+void ns_quota_set(struct ns_store *store, const struct ns_authority *authority,
+                  struct ns_account *account, enum ns_quota quota, uint32_t limit);
+
+/*
+ * Limits as text, for what keeps them over a restart. The name is "@quota/PART" for those of new accounts of a
+ * part, "@quota/PART/NUMBER" for an account's; the text is a line "QUOTA LIMIT" for each.
+ */
+#define NS_QUOTA_PREFIX "@quota"
+enum { NS_QUOTAS_NAME = 64, NS_QUOTAS_TEXT = 512 };
+
+/* Call fn for all that differ from what a new daemon begins with, a part's before those of its accounts, until it
+ * answers non-zero, which is then returned. */
+int ns_quotas_each(struct ns_store *store, int (*fn)(const char *name, const char *text, void *arg),
+                   void *arg);
+
+/* Set what the text says; of a part also for the accounts that are there and have none of their own. No listener
+ * is told. 0, -EINVAL (this is no name or text of limits), -ENOMEM. */
+int ns_quotas_take(struct ns_store *store, const char *name, const char *text);
 
 /* Call fn for each account until it answers non-zero, which is then returned. */
 int ns_accounts_each(struct ns_store *store, int (*fn)(struct ns_account *account, void *arg),

@@ -319,7 +319,7 @@ int ns_events_watch(struct ns_connection *connection, const char *path, const ch
                     const char *token, unsigned levels);
 /* The same without the initial event, and an event that a watch has queued. For a live update. event: 0, -ENOENT. */
 int ns_events_take_watch(struct ns_connection *connection, const char *path, const char *absolute,
-                         const char *token);
+                         const char *token, unsigned levels);
 int ns_events_take_event(struct ns_connection *connection, const char *path, const char *token,
                          const char *changed);
 /* 0 or -ENOENT. Events that wait are dropped. */

@@ -132,23 +132,21 @@ static int say_account(struct ns_call *call, const struct ns_account *account)
 /* quota set NAME LIMIT: of new domains. quota set NAME LIMIT WHO: of one. */
 static int set_quota(struct ns_call *call)
 {
-    struct ns_quotas *quotas = ns_quotas_default(call->server->store, &ns_authority_xenstore);
     enum ns_quota quota = ns_quota_find(argument(call, 1));
-    struct ns_account *account;
+    struct ns_account *account = NULL;
     uint64_t limit;
-    int error;
+    int error = 0;
 
     if (call->arguments.count < 4 || quota == NS_QUOTAS ||
         ns_wire_number(argument(call, 2), UINT32_MAX, &limit) < 0)
         return ns_call_refuse(call, EINVAL, "quota set takes a quota's name and a limit");
-    if (call->arguments.count == 5) {
+    if (call->arguments.count == 5)
         error = find_account(call, 3, &account);
-        if (error < 0)
-            return error;
-        quotas = &account->quotas;
-    }
-    quotas->limit[quota] = (uint32_t)limit;
-    return 0;
+    if (error == 0)
+        ns_quota_set(call->server->store,
+                     account != NULL ? account->authority : &ns_authority_xenstore, account, quota,
+                     (uint32_t)limit);
+    return error;
 }
 
 static int run_quota(struct ns_call *call)

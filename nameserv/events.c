@@ -274,11 +274,11 @@ int ns_events_watch(struct ns_connection *connection, const char *path, const ch
 }
 
 int ns_events_take_watch(struct ns_connection *connection, const char *path, const char *absolute,
-                         const char *token)
+                         const char *token, unsigned levels)
 {
     struct ns_client_watch *watch;
 
-    return add_watch(connection, path, absolute, token, 0, &watch);
+    return add_watch(connection, path, absolute, token, levels, &watch);
 }
 
 static void free_watch(struct ns_client_watch *watch)

@@ -217,22 +217,48 @@ static void enqueue(struct ns_journal *journal, struct ns_journal_record *record
     }
 }
 
+/* What is in no commit: put or remove one row. */
+static void enqueue_row(struct ns_journal *journal, const struct ns_journal_row *row, bool remove)
+{
+    struct ns_journal_record *record = ns_journal_record_new(
+        ns_store_version(journal->store)->number,
+        ns_journal_item_size(row->path_size, row->perms_size, row->value_size));
+
+    if (record == NULL) {
+        ns_log(NS_LOG_ERROR, "%s: a change of it is not journaled: out of memory", row->path);
+        return;
+    }
+    ns_journal_record_add(record, row, remove);
+    enqueue(journal, record);
+    ns_store_hold(journal->store)->current = 0; /* no watch fires */
+}
+
 static void special_changed(struct ns_listener *listener, const char *name, struct ns_perms *perms)
 {
     struct ns_journal *journal = (struct ns_journal *)listener;
     struct ns_journal_row row = {.path = name, .path_size = strlen(name), .value = ""};
-    struct ns_journal_record *record;
 
     row.perms = perms_text(journal, perms, &row.perms_size);
-    record = ns_journal_record_new(ns_store_version(journal->store)->number,
-                                   ns_journal_item_size(row.path_size, row.perms_size, 0));
-    if (record == NULL) {
-        ns_log(NS_LOG_ERROR, "%s: its permissions are not journaled: out of memory", name);
+    enqueue_row(journal, &row, false);
+}
+
+void ns_journal_describe_quotas(const char *name, const char *text, struct ns_journal_row *row)
+{
+    *row = (struct ns_journal_row){.path = name, .path_size = strlen(name)};
+    if (text == NULL)
         return;
-    }
-    ns_journal_record_add(record, &row, false);
-    enqueue(journal, record);
-    ns_store_hold(journal->store)->current = 0; /* no watch fires */
+    row->perms = "n0"; /* each row has some */
+    row->perms_size = sizeof("n0");
+    row->value = text;
+    row->value_size = strlen(text);
+}
+
+static void quotas_changed(struct ns_listener *listener, const char *name, const char *text)
+{
+    struct ns_journal_row row;
+
+    ns_journal_describe_quotas(name, text, &row);
+    enqueue_row((struct ns_journal *)listener, &row, text == NULL);
 }
 
 static void commit_publish(struct ns_listener *listener, struct ns_commit *commit)
@@ -273,7 +299,8 @@ int ns_journal_new(struct ns_store *store, struct ns_loop *loop,
     journal->listener = (struct ns_listener){.prepare = commit_prepare,
                                              .publish = commit_publish,
                                              .abandon = commit_abandon,
-                                             .special = special_changed};
+                                             .special = special_changed,
+                                             .quotas = quotas_changed};
     journal->store = store;
     journal->loop = loop;
     journal->sync = options->sync;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nameserv/account.h"
 #include "nameserv/domain.h"
 #include "nameserv/journal_p.h"
 
@@ -58,6 +59,19 @@ static int load_special(struct load *load, const struct ns_journal_row *row, con
     return 0;
 }
 
+static int load_quotas(struct load *load, const struct ns_journal_row *row, const char *name)
+{
+    char text[NS_QUOTAS_TEXT];
+    int error = -EINVAL;
+
+    if (row->value_size < sizeof(text)) {
+        memcpy(text, row->value, row->value_size);
+        text[row->value_size] = '\0';
+        error = ns_quotas_take(load->journal->store, name, text);
+    }
+    return error == -EINVAL ? bad_row(load, row, "limits that are none") : error;
+}
+
 static int load_row(const struct ns_journal_row *row, void *arg)
 {
     struct load *load = arg;
@@ -71,6 +85,8 @@ static int load_row(const struct ns_journal_row *row, void *arg)
     memcpy(path, row->path, row->path_size);
     path[row->path_size] = '\0';
     load->names++;
+    if (strncmp(path, NS_QUOTA_PREFIX "/", sizeof(NS_QUOTA_PREFIX)) == 0)
+        return load_quotas(load, row, path);
     if (path[0] == '@')
         return load_special(load, row, path);
     error = ns_txn_load(load->txn, path, row->path_size, row->value, row->value_size, load->perms);
@@ -131,6 +147,15 @@ static int take_special(struct ns_journal *journal, enum ns_special special)
     return ns_journal_file_put(journal->file, &row);
 }
 
+static int take_quotas(const char *name, const char *text, void *arg)
+{
+    struct ns_journal *journal = arg;
+    struct ns_journal_row row;
+
+    ns_journal_describe_quotas(name, text, &row);
+    return ns_journal_file_put(journal->file, &row);
+}
+
 int ns_journal_take_over(struct ns_journal *journal, uint64_t commit, struct ns_reason *reason)
 {
     const struct ns_version *version = ns_store_version(journal->store);
@@ -142,7 +167,11 @@ int ns_journal_take_over(struct ns_journal *journal, uint64_t commit, struct ns_
     if (error == 0)
         error = ns_journal_file_remove(journal->file, "", 0);
     if (error == 0)
+        error = ns_journal_file_remove(journal->file, NS_QUOTA_PREFIX, strlen(NS_QUOTA_PREFIX));
+    if (error == 0)
         error = ns_tree_each(version->root, take_entry, journal);
+    if (error == 0)
+        error = ns_quotas_each(journal->store, take_quotas, journal);
     for (int i = 0; i < NS_SPECIALS && error == 0; i++)
         error = take_special(journal, (enum ns_special)i);
     if (error == 0)

@@ -37,6 +37,9 @@ struct ns_journal {
 void ns_journal_describe(struct ns_journal *journal, const char *path, size_t path_size,
                          const struct ns_entry *entry, struct ns_journal_row *row);
 
+/* The row of limits; without text that of a removal. It points to both. */
+void ns_journal_describe_quotas(const char *name, const char *text, struct ns_journal_row *row);
+
 /* ---- journal_stats.c ---- */
 
 int ns_journal_stats_add(struct ns_journal *journal);

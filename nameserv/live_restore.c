@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "nameserv/account.h"
 #include "nameserv/connection.h"
 #include "nameserv/domain.h"
 #include "nameserv/live_update.h"
@@ -196,6 +197,16 @@ static int load_domain(struct ns_store *store, const struct ns_state_record *rec
     return 0;
 }
 
+static int load_quotas(struct ns_store *store, const struct ns_state_record *record)
+{
+    char name[NS_QUOTAS_NAME], text[NS_QUOTAS_TEXT];
+
+    if (!to_string(&record->texts[0], name, sizeof(name)) ||
+        !to_string(&record->texts[1], text, sizeof(text)))
+        return -EINVAL;
+    return ns_quotas_take(store, name, text);
+}
+
 static int load_record(struct ns_txn *txn, struct ns_store *store,
                        const struct ns_state_record *record)
 {
@@ -203,6 +214,7 @@ static int load_record(struct ns_txn *txn, struct ns_store *store,
     case NS_STATE_NODE: return load_node(txn, record);
     case NS_STATE_SPECIAL: return load_special(store, record);
     case NS_STATE_DOMAIN: return load_domain(store, record);
+    case NS_STATE_QUOTAS: return load_quotas(store, record);
     default: return 0; /* the server's */
     }
 }
@@ -278,7 +290,7 @@ static int take_watch(struct ns_connection *connection, const struct ns_state_re
         ns_wire_absolute(connection->home, connection->home_size, path, record->texts[0].size,
                          absolute) < 0)
         return -EINVAL;
-    return ns_events_take_watch(connection, path, absolute, token);
+    return ns_events_take_watch(connection, path, absolute, token, (unsigned)record->numbers[0]);
 }
 
 static int take_event(struct ns_connection *connection, const struct ns_state_record *record)

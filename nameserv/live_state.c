@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "nameserv/account.h"
 #include "nameserv/domain.h"
 #include "nameserv/perms.h"
 #include "nameserv/state_stream.h"
@@ -73,6 +74,15 @@ static void write_specials(struct ns_state_writer *writer, const struct ns_store
     }
 }
 
+static int write_quotas(const char *name, const char *text, void *arg)
+{
+    const struct ns_state_record record = {.type = NS_STATE_QUOTAS,
+                                           .texts = {string(name), string(text)}};
+
+    ns_state_write(arg, &record);
+    return 0;
+}
+
 /* ---- connections ---- */
 
 static void write_watches(struct ns_state_writer *writer, const struct ns_connection *connection)
@@ -83,6 +93,7 @@ static void write_watches(struct ns_state_writer *writer, const struct ns_connec
     LIST_FOREACH (watch, &connection->watches, link) {
         const struct ns_state_record record = {
             .type = NS_STATE_WATCH,
+            .numbers = {watch->watch.levels},
             .texts = {string(watch->text), string(watch->text + watch->path_size + 1)}};
 
         ns_state_write(writer, &record);
@@ -156,6 +167,7 @@ static void write_all(struct ns_state_writer *writer, const struct ns_server *se
         .numbers = {version->number, (uint64_t)server->io.fd, (uint64_t)server->lock_fd}};
 
     ns_state_write(writer, &global);
+    ns_quotas_each(server->store, write_quotas, writer);
     ns_tree_each(version->root, write_node, writer);
     ns_domains_each(server->store, write_domain, writer);
     write_specials(writer, server->store);

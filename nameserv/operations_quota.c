@@ -15,15 +15,13 @@ static int find_quota(struct ns_call *call, const char *name, enum ns_quota *quo
     return *quota < NS_QUOTAS ? 0 : ns_call_refuse(call, EINVAL, "there is no quota '%.40s'", name);
 }
 
-/* The quotas of the domain in the text; NULL: of new domains. */
-static int find_quotas(struct ns_call *call, const char *text, struct ns_quotas **quotas)
+/* The account of the domain in the text; NULL: of none, it is about new domains. */
+static int find_account(struct ns_call *call, const char *text, struct ns_account **account)
 {
-    struct ns_store *store = call->server->store;
-    struct ns_account *account;
     uint32_t domid = 0;
     int error;
 
-    *quotas = ns_quotas_default(store, &ns_authority_xenstore);
+    *account = NULL;
     if (text == NULL)
         return 0;
     error = ns_call_domid(call, text, &domid);
@@ -32,11 +30,8 @@ static int find_quotas(struct ns_call *call, const char *text, struct ns_quotas 
     if (domid >= NS_DOMIDS)
         return ns_call_refuse(call, ENOENT, "%u is no domain's number; they are below %d", domid,
                               NS_DOMIDS);
-    account = ns_account_get(store, &ns_authority_xenstore, domid);
-    if (account == NULL)
-        return -ENOMEM;
-    *quotas = &account->quotas;
-    return 0;
+    *account = ns_account_get(call->server->store, &ns_authority_xenstore, domid);
+    return *account == NULL ? -ENOMEM : 0;
 }
 
 static int put_names(struct ns_call *call)
@@ -52,16 +47,19 @@ static int put_names(struct ns_call *call)
 
 int ns_quota_run_get(struct ns_call *call)
 {
+    const struct ns_quotas *quotas = ns_quotas_default(call->server->store, &ns_authority_xenstore);
     unsigned count = call->arguments.count;
-    struct ns_quotas *quotas;
+    struct ns_account *account;
     enum ns_quota quota = NS_QUOTAS;
     int error;
 
     if (count == 0)
         return put_names(call);
-    error = find_quotas(call, count == 2 ? call->arguments.first : NULL, &quotas);
+    error = find_account(call, count == 2 ? call->arguments.first : NULL, &account);
     if (error == 0)
         error = find_quota(call, ns_wire_text(&call->arguments, count - 1), &quota);
+    if (error == 0 && account != NULL)
+        quotas = &account->quotas;
     return error < 0 ? error : ns_call_put_number(call, "", quotas->limit[quota]);
 }
 
@@ -69,16 +67,16 @@ int ns_quota_run_set(struct ns_call *call)
 {
     unsigned count = call->arguments.count;
     const char *text = ns_wire_text(&call->arguments, count - 1);
-    struct ns_quotas *quotas;
+    struct ns_account *account = NULL;
     enum ns_quota quota = NS_QUOTAS;
     uint64_t limit = 0;
-    int error = find_quotas(call, count == 3 ? call->arguments.first : NULL, &quotas);
+    int error = find_account(call, count == 3 ? call->arguments.first : NULL, &account);
 
     if (error == 0)
         error = find_quota(call, ns_wire_text(&call->arguments, count - 2), &quota);
     if (error == 0 && ns_wire_number(text, UINT32_MAX, &limit) < 0)
         error = ns_call_refuse(call, EINVAL, "'%.40s' is no limit; 0 is none", text);
     if (error == 0)
-        quotas->limit[quota] = (uint32_t)limit;
+        ns_quota_set(call->server->store, &ns_authority_xenstore, account, quota, (uint32_t)limit);
     return error;
 }

@@ -24,8 +24,9 @@ static const struct shape {
     uint8_t numbers, texts;
 } shapes[] = {
     [NS_STATE_GLOBAL] = {3, 0}, [NS_STATE_NODE] = {0, 3},    [NS_STATE_CONNECTION] = {3, 2},
-    [NS_STATE_WATCH] = {0, 2},  [NS_STATE_EVENT] = {0, 3},   [NS_STATE_TXN] = {1, 0},
+    [NS_STATE_WATCH] = {1, 2},  [NS_STATE_EVENT] = {0, 3},   [NS_STATE_TXN] = {1, 0},
     [NS_STATE_END] = {2, 0},    [NS_STATE_SPECIAL] = {0, 2}, [NS_STATE_DOMAIN] = {6, 0},
+    [NS_STATE_QUOTAS] = {0, 2},
 };
 
 static size_t padded(size_t size)

@@ -26,13 +26,15 @@ enum ns_state_type {
     NS_STATE_NODE = 2,   /* texts: path, permissions as on the wire, value. Parents first */
     NS_STATE_CONNECTION = 3, /* numbers: descriptor, NS_STATE_ENDED, last transaction's number;
                                 texts: input that was not run, output that was not sent */
-    NS_STATE_WATCH = 4,      /* of the connection before it. Texts: path as given, token */
-    NS_STATE_EVENT = 5,      /* not sent yet. Texts: its watch's path and token, its path */
-    NS_STATE_TXN = 6,        /* a transaction that was open. Numbers: its number */
-    NS_STATE_END = 7,        /* numbers: records, checksum */
-    NS_STATE_SPECIAL = 8,    /* texts: name, permissions */
-    NS_STATE_DOMAIN = 9,     /* numbers: domid, features, NS_STATE_INTRODUCED and so on, page, event
+    NS_STATE_WATCH = 4,   /* of the connection before it. Numbers: levels (struct ns_watch). Texts:
+                                path as given, token */
+    NS_STATE_EVENT = 5,   /* not sent yet. Texts: its watch's path and token, its path */
+    NS_STATE_TXN = 6,     /* a transaction that was open. Numbers: its number */
+    NS_STATE_END = 7,     /* numbers: records, checksum */
+    NS_STATE_SPECIAL = 8, /* texts: name, permissions */
+    NS_STATE_DOMAIN = 9,  /* numbers: domid, features, NS_STATE_INTRODUCED and so on, page, event
                                 channel, domid of the target */
+    NS_STATE_QUOTAS = 10, /* that were set at run time. Texts: name, limits (nameserv/account.h) */
 };
 
 enum { NS_STATE_ENDED = 1 }; /* the client will send nothing more */

@@ -207,6 +207,9 @@ struct ns_listener {
     void (*abandon)(struct ns_listener *listener, struct ns_commit *commit);
     /* The permissions of a special name, which is in no commit, were set. Can't fail. */
     void (*special)(struct ns_listener *listener, const char *name, struct ns_perms *perms);
+    /* Limits were set (nameserv/account.h, ns_quotas_each()); text NULL: their account has none of its own any
+     * more. Can't fail. */
+    void (*quotas)(struct ns_listener *listener, const char *name, const char *text);
     bool prepared; /* private: in the commit under way */
     struct ns_listener *next;
 };

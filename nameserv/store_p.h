@@ -353,6 +353,16 @@ void ns_accounts_end(struct ns_store *store, bool published);
 /* Count all names anew and believe that: the authority of some has changed. 0, -ENOMEM. */
 int ns_accounts_take(struct ns_store *store);
 
+struct ns_account;
+struct ns_quotas;
+
+/* What new accounts of a part begin with, to be changed. */
+struct ns_quotas *ns_accounts_defaults(struct ns_store *store,
+                                       const struct ns_authority *authority);
+
+/* Tell listeners that the account has no limits of its own any more. */
+void ns_quotas_forgotten(struct ns_store *store, const struct ns_account *account);
+
 /* ---- estate.c ---- */
 
 /* Remove all names that the domain owns, and its entries in the permissions of others: one commit. 0,

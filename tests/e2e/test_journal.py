@@ -16,7 +16,7 @@ import time
 import pytest
 
 from conftest import ENVIRONMENT, SLOW
-from names import WRITE, Names, NamesError, encode
+from names import GET_QUOTA, SET_QUOTA, WRITE, Names, NamesError, encode
 from netns import wait_until
 
 ROUNDS = int(os.environ.get("KEDGE_KILL_ROUNDS", "10"))
@@ -71,6 +71,19 @@ def test_names_values_and_permissions_come_back(names_only, sync):
     assert {path: state(again.names, path) for path in before} == before
     assert again.names.perms("/") == ["r0", "w12"]
     assert again.names.get("/vm/gone") is None
+
+
+def test_limits_and_special_names_come_back(names_only):
+    daemon = names_only()
+    daemon.names.ask(SET_QUOTA, "5", "nodes", "7")
+    daemon.names.ask(SET_QUOTA, "watches", "9")
+    daemon.names.set_perms("@introduceDomain", "n0", "r5")
+    kill(daemon)
+    n = names_only().names
+    assert n.ask(GET_QUOTA, "5", "nodes") == b"7\0"
+    assert n.ask(GET_QUOTA, "watches") == b"9\0"
+    assert n.ask(GET_QUOTA, "5", "watches") == b"9\0"
+    assert n.perms("@introduceDomain") == ["n0", "r5"]
 
 
 def test_off_and_soon_survive_kill_after_a_while(names_only):

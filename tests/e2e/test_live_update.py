@@ -13,7 +13,7 @@ import time
 import pytest
 
 from conftest import KEDGED, SLOW
-from names import CONTROL, HEADER, READ, TRANSACTION_START, NamesError
+from names import CONTROL, GET_QUOTA, HEADER, READ, SET_QUOTA, TRANSACTION_START, WATCH, NamesError
 from netns import wait_until
 
 
@@ -74,6 +74,29 @@ def test_clients_notice_nothing(names_only, binary):
     update(daemon, KEDGED)
     assert n.perms("/vm/a") == before[1]
     assert daemon.stop() == 0 and not daemon.socket.exists()
+
+
+def test_limits_special_names_and_depths_are_kept(names_only, binary):
+    daemon = names_only()
+    n, shallow = daemon.connect(), daemon.connect()
+    n.ask(SET_QUOTA, "5", "nodes", "7")
+    n.ask(SET_QUOTA, "watches", "9")
+    n.ask(CONTROL, "quota", "set", "nodes", "3", "uid:1000")
+    n.set_perms("@introduceDomain", "n0", "r5")
+    shallow.ask(WATCH, "/vm", "t", "1")
+    assert shallow.event() == ("/vm", "t")
+    for program in (binary, KEDGED):
+        update(daemon, program)
+        assert n.ask(GET_QUOTA, "5", "nodes") == b"7\0"
+        assert n.ask(GET_QUOTA, "watches") == b"9\0"
+        assert n.ask(GET_QUOTA, "5", "transactions") == b"10\0"
+        user = n.ask(CONTROL, "quota", "uid:1000").decode().split("limits:")[1]
+        assert user.split()[:3] == ["nodes", ":", "3"]
+        assert n.perms("@introduceDomain") == ["n0", "r5"]
+        n.write("/vm/a/b", "too deep")
+        n.write("/vm/a", "")
+        assert shallow.event() == ("/vm/a", "t")
+        assert shallow.event(0.2) is None
 
 
 def test_numbers_of_commits_go_on(names_only, binary):

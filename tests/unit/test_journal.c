@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "nameserv/account.h"
 #include "nameserv/domain.h"
 #include "nameserv/journal_p.h"
 
@@ -185,6 +186,44 @@ static void test_special_names_keep_their_permissions(void **state)
     end(&life);
 }
 
+static uint32_t limit_of(struct life *life, uint32_t domid, enum ns_quota quota)
+{
+    return ns_account_get(life->store, &ns_authority_xenstore, domid)->quotas.limit[quota];
+}
+
+/* Of new domains, of one, of a user; until the domain is gone. */
+static void test_limits_are_kept(void **state)
+{
+    struct ns_domain *domain;
+    struct ns_account *account;
+    struct life life;
+
+    (void)state;
+    begin(&life, NS_JOURNAL_REPLY);
+    account = ns_account_get(life.store, &ns_authority_xenstore, 7);
+    ns_quota_set(life.store, &ns_authority_xenstore, account, NS_QUOTA_NODES, 12);
+    ns_quota_set(life.store, &ns_authority_xenstore, account, NS_QUOTA_WATCHES, 0);
+    ns_quota_set(life.store, &ns_authority_xenstore, NULL, NS_QUOTA_NODES, 99);
+    account = ns_account_get(life.store, &ns_authority_plain, 1000);
+    ns_quota_set(life.store, &ns_authority_plain, account, NS_QUOTA_NODES, 3);
+    assert_int_equal(ns_store_hold(life.store)->commits, 4);
+    for (int i = 0; i < 2; i++) {
+        restart(&life, NS_JOURNAL_REPLY);
+        assert_int_equal(limit_of(&life, 7, NS_QUOTA_NODES), 12);
+        assert_int_equal(limit_of(&life, 7, NS_QUOTA_WATCHES), 0);
+        assert_int_equal(limit_of(&life, 7, NS_QUOTA_TRANSACTIONS), 10);
+        assert_int_equal(limit_of(&life, 8, NS_QUOTA_NODES), 99);
+        account = ns_account_get(life.store, &ns_authority_plain, 1000);
+        assert_int_equal(account->quotas.limit[NS_QUOTA_NODES], 3);
+    }
+    assert_int_equal(ns_domain_know(life.store, 7, &domain), 0);
+    assert_int_equal(ns_domain_release(life.store, domain), 0);
+    restart(&life, NS_JOURNAL_REPLY);
+    assert_int_equal(limit_of(&life, 7, NS_QUOTA_NODES), 99);
+    assert_int_equal(limit_of(&life, 7, NS_QUOTA_WATCHES), 128);
+    end(&life);
+}
+
 /* Many random changes of few names: what gathers in one batch is merged, and has to come to the same. */
 static void test_batches_come_to_the_same(void **state)
 {
@@ -238,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_what_was_comes_back),
         cmocka_unit_test(test_permissions_come_back),
         cmocka_unit_test(test_special_names_keep_their_permissions),
+        cmocka_unit_test(test_limits_are_kept),
         cmocka_unit_test(test_batches_come_to_the_same),
         cmocka_unit_test(test_only_what_waits_is_held),
     };

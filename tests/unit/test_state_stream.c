@@ -25,11 +25,12 @@ static const struct ns_state_record records[] = {
     {.type = NS_STATE_CONNECTION,
      .numbers = {5, NS_STATE_ENDED, 9},
      .texts = {TEXT("input"), TEXT("output that waits")}},
-    {.type = NS_STATE_WATCH, .texts = {TEXT("/a"), TEXT("token")}},
+    {.type = NS_STATE_WATCH, .numbers = {2}, .texts = {TEXT("/a"), TEXT("token")}},
     {.type = NS_STATE_EVENT, .texts = {TEXT("/a"), TEXT("token"), TEXT("/a/b")}},
     {.type = NS_STATE_TXN, .numbers = {77}},
     {.type = NS_STATE_SPECIAL, .texts = {TEXT("@releaseDomain"), TEXT("n0\0r5\0")}},
     {.type = NS_STATE_DOMAIN, .numbers = {5, 15, NS_STATE_TARGET, 1, 2, 6}},
+    {.type = NS_STATE_QUOTAS, .texts = {TEXT("@quota/xenstore/5"), TEXT("nodes 7\n")}},
 };
 enum { RECORDS = sizeof(records) / sizeof(records[0]) };
 
