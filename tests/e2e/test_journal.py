@@ -86,6 +86,18 @@ def test_limits_and_special_names_come_back(names_only):
     assert n.perms("@introduceDomain") == ["n0", "r5"]
 
 
+def test_a_route_without_its_interface_comes_back(kedged, journal):
+    """It waits since the interface went, and could not be set as it is."""
+    config, args = "port add p0 devargs net_null0,no-rx=1\n", ["--journal", journal]
+    daemon = kedged(config, args=args)
+    daemon.ctl("iface add i0 on port p0 address 10.0.0.1/24")
+    daemon.ctl("route add 10.0.0.0/8 via 10.0.0.254")
+    daemon.ctl("iface del i0")
+    assert "by the way of itself" in daemon.ctl("route set 10.0.0.0/8 via 10.0.0.253", check=False).stderr
+    assert daemon.stop() == 0
+    assert kedged(config, args=args).names.read("/route/10.0.0.0/8") == "via 10.0.0.254"
+
+
 def test_off_and_soon_survive_kill_after_a_while(names_only):
     for sync in ("off", "soon"):
         daemon = names_only(sync)
