@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
 What a changed neighbour costs elsewhere: the Linux kernel between namespaces, and Open vSwitch with DPDK behind
-the same generator. Each gives a list of times in microseconds for each change: from just before the request is
-handed over until the first frame with the new address.
+the same generator; and kedged between namespaces. Each gives a list of times in microseconds for each change: from
+just before the request, or the announcement, is handed over until the first frame with the new address.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import time
 
 from bench import programs
 
-LINUX = os.path.join(programs.TOP, "build/bench/linux")
+VETH = os.path.join(programs.TOP, "build/bench/veth")
 OVS = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 
 
@@ -24,11 +24,11 @@ def run(*command, **more):
     return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
 
 
-# ---- Linux ----
+# ---- between namespaces ----
 
 @contextlib.contextmanager
 def namespaces():
-    """A sender, a router and a receiver, on two veth pairs; the router's queues are on the sender's CPU."""
+    """A sender, a router and a receiver, on two veth pairs: `in` and `out` of the router, eth0 of the others."""
     names = [f"kedge{os.getpid()}-{label}" for label in ("send", "route", "receive")]
     try:
         for name in names:
@@ -37,25 +37,79 @@ def namespaces():
         for far, port in ((sender, "in"), (receiver, "out")):
             run("ip", "-n", router, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", far)
             run("ip", "-n", far, "link", "set", "eth0", "up")
-        run("ip", "-n", router, "link", "set", "in", "address", programs.ROUTER_MAC)
-        for port, address in (("in", "192.168.1.1/24"), ("out", "10.0.0.1/24")):
-            run("ip", "-n", router, "address", "add", address, "dev", port)
             run("ip", "-n", router, "link", "set", port, "up")
-        run("ip", "-n", router, "route", "add", "10.2.0.0/16", "via", "10.0.0.5")
-        run("nsenter", f"--net=/run/netns/{router}", "sysctl", "-qw", "net.ipv4.ip_forward=1",
-            "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.in.rp_filter=0")
         yield names
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
+def linux_routes(router):
+    run("ip", "-n", router, "link", "set", "in", "address", programs.ROUTER_MAC)
+    for port, address in (("in", "192.168.1.1/24"), ("out", "10.0.0.1/24")):
+        run("ip", "-n", router, "address", "add", address, "dev", port)
+    run("ip", "-n", router, "route", "add", "10.2.0.0/16", "via", "10.0.0.5")
+    # A second announcement within a second counts (locktime), or nothing could be compared.
+    run("nsenter", f"--net=/run/netns/{router}", "sysctl", "-qw", "net.ipv4.ip_forward=1",
+        "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.in.rp_filter=0", "net.ipv4.neigh.out.locktime=0")
+
+
+def microseconds(lines):
+    """The first frame with the new address, of each change."""
+    return [int(line.split()[1]) / 1000 for line in lines]
+
+
 def linux(changes, flows):
     """Times of the changes, and how many packets a second were forwarded meanwhile."""
-    with namespaces() as names:
-        lines = run(LINUX, *names, str(changes), str(flows), "2000").splitlines()
-    times = [int(line.split()[1]) / 1000 for line in lines[:-1]]
-    return times, float(lines[-1].split()[1])
+    with namespaces() as (sender, router, receiver):
+        linux_routes(router)
+        lines = run(VETH, "netlink", sender, receiver, str(changes), "2000", router, str(flows)).splitlines()
+    return microseconds(lines[:-1]), float(lines[-1].split()[1])
+
+
+def announce(sender, receiver, changes):
+    """10.0.0.5 makes itself known, and then moves again and again."""
+    run("ip", "-n", receiver, "link", "set", "eth0", "address", programs.mac_of(5))
+    run("ip", "-n", receiver, "address", "add", "10.0.0.5/24", "dev", "eth0")
+    run("nsenter", f"--net=/run/netns/{receiver}", "ping", "-q", "-c1", "-W5", "10.0.0.1")
+    return microseconds(run(VETH, "announce", sender, receiver, str(changes), "2000").splitlines())
+
+
+def announced_to_linux(changes):
+    with namespaces() as (sender, router, receiver):
+        linux_routes(router)
+        return announce(sender, receiver, changes)
+
+
+KEDGED_CONFIGURATION = f"""
+port add in devargs net_af_packet0,iface=in
+port add out devargs net_af_packet1,iface=out
+iface add in on port in address 192.168.1.1/24 mac {programs.ROUTER_MAC}
+iface add out on port out address 10.0.0.1/24 mac 02:00:00:00:00:02
+route add 10.2.0.0/16 via 10.0.0.5
+"""
+
+
+def announced_to_kedged(changes):
+    """The same, through kedged on af_packet ports: its control core on CPU 0, its worker polls on CPU 1."""
+    with namespaces() as (sender, router, receiver), tempfile.TemporaryDirectory(prefix="kedge-bench-") as folder:
+        with open(os.path.join(folder, "config"), "w", encoding="ascii") as file:
+            file.write(KEDGED_CONFIGURATION)
+        path = os.path.join(folder, "socket")
+        daemon = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{router}", programs.KEDGED, "--socket", path, "--config",
+             os.path.join(folder, "config"), "--cores", "0,1", "--poll", "--file-prefix", programs.prefix(),
+             *([] if programs.hugepages() else ["--no-huge"])],
+            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            names = programs.Names(path)
+            end = time.monotonic() + 20
+            while names.read("/stats/ready") != "1" and time.monotonic() < end:
+                time.sleep(0.05)
+            return announce(sender, receiver, changes)
+        finally:
+            daemon.terminate()
+            daemon.wait(10)
 
 
 # ---- Open vSwitch ----

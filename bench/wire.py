@@ -11,6 +11,9 @@ Linux: the same through RTM_NEWNEIGH, between network namespaces; the sender, an
 Open vSwitch: a flow_mod, until the last frame with the old address: its cached flows follow one after the other
 (exact=1: one cached flow for each connection; exact=0: one for all).
 
+Announcements: the neighbour tells its new address by a gratuitous ARP reply; kedged on af_packet ports and Linux, on
+the same veth pairs.
+
 Torn headers: as many changes as the socket takes, and the frames in which the destination was neither the old nor
 the new address; then the same with a daemon that edits headers in place on purpose, which shows that the test
 finds them.
@@ -80,6 +83,13 @@ def measure_open_vswitch(report, quick):
                       cached=cached, range=spread(times))
 
 
+def measure_announcements(report, kedged, linux):
+    for name, rounds in (("push.announce_us", kedged), ("push.announce_us.linux", linux)):
+        every = [value for one in rounds for value in one]
+        report.result(name + ".p50", median(every), "us", range=spread([median(one) for one in rounds]))
+        report.result(name + ".p99", percentile(every, 0.99), "us")
+
+
 def measure_torn(report, changes):
     for name, binary, count in (("push.torn_frames", programs.KEDGED, changes),
                                 ("push.torn_frames.in_place", IN_PLACE, changes // 10)):
@@ -99,16 +109,19 @@ def run(report, rounds, quick):
     sizes = [1, 1000, 1000000]
     changes = 200 if quick else 1000
     times = {(polls, size): [] for polls in (True, False) for size in sizes}
-    linux, round_trips = [], []
+    linux, round_trips, announced, announced_linux = [], [], [], []
     for _ in range(rounds):
         round_trips.append(cross_core())
         for key, list_ in times.items():
             list_.append(kedged_times(key[1], changes, key[0]))
         linux.append(peers.linux(changes, 10000))
+        announced.append(peers.announced_to_kedged(changes))
+        announced_linux.append(peers.announced_to_linux(changes))
     report.result("push.cross_core_ns", median(round_trips), "ns", range=spread(round_trips))
     for polls in (True, False):
         measure_kedged(report, times, sizes, polls)
     measure_linux(report, linux, times[True, 1])
+    measure_announcements(report, announced, announced_linux)
     measure_open_vswitch(report, quick)
     measure_torn(report, 200000 if quick else 10000000)
     report.write()

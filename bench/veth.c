@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The Linux kernel as a peer: how long a neighbour's new address takes to the wire. For bench/wire.py, which makes
- * the namespaces.
+ * Changes seen at the ends of veth pairs, for bench/wire.py, which makes the namespaces and what forwards between
+ * them:
  *
- *     linux SENDER ROUTER RECEIVER COUNT FLOWS GAP_US
+ *     veth netlink SENDER RECEIVER COUNT GAP_US ROUTER FLOWS
+ *     veth announce SENDER RECEIVER COUNT GAP_US
  *
- * The first three are network namespaces (files below /run/netns): frames are sent from eth0 of SENDER at full
- * rate by a thread on CPU 1, forwarded by ROUTER and seen at eth0 of RECEIVER. On CPU 0 the address of the neighbour
- * 10.0.0.5 on `out` of ROUTER is changed by RTM_NEWNEIGH (rtnetlink(7)). A line for each change: ACK FIRST_NEW
- * LAST_OLD, in nanoseconds from just before the request is handed to the kernel; the kernel stamps the frames.
- * The last line says how many frames a second were forwarded: 'rate N'.
+ * SENDER, RECEIVER and ROUTER are network namespaces (files below /run/netns). Frames are sent from eth0 of SENDER and
+ * seen at eth0 of RECEIVER; the kernel stamps them.
+ *
+ * netlink: Linux forwards. A thread on CPU 1 sends at full rate; on CPU 0 the address of the neighbour 10.0.0.5 on
+ * `out` of ROUTER is changed by RTM_NEWNEIGH (rtnetlink(7)).
+ * announce: whoever forwards. 10.0.0.5 at RECEIVER announces another address by a gratuitous ARP reply, and then
+ * frames are sent one by one until one comes with the new address: what is between two of them, some
+ * microseconds, is the resolution.
+ *
+ * A line for each change: DONE FIRST_NEW LAST_OLD, in nanoseconds from just before the request or the announcement is
+ * handed to the kernel; DONE is when that call was over. Of netlink the last line says how many frames a second
+ * were forwarded: 'rate N'.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,6 +27,7 @@
 #include <linux/rtnetlink.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <netinet/if_ether.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <pthread.h>
@@ -39,10 +48,11 @@ enum { MARK_A = 5, MARK_B = 6, BURST = 32, FRAME = 256, FRAMES = 1 << 15, BLOCK 
 static const uint8_t router_mac[6] = {2, 0, 0, 0, 0, 1};
 static _Atomic bool over;
 static uint32_t flows;
+static int sender, receiver; /* packet sockets at eth0 of either */
 
 static void die(const char *what)
 {
-    fprintf(stderr, "linux: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "veth: %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
@@ -129,17 +139,14 @@ static void frame_init(struct frame *frame)
     frame->udp.dest = htons(53);
 }
 
-static void *send_all(void *name)
+static void *send_all(void *unused)
 {
     struct frame frames[BURST];
     struct iovec vectors[BURST];
     struct mmsghdr messages[BURST];
     uint32_t flow = 0;
-    int fd;
 
     pin(1);
-    enter(name);
-    fd = packet_socket(0);
     memset(messages, 0, sizeof(messages));
     for (int i = 0; i < BURST; i++) {
         frame_init(&frames[i]);
@@ -150,11 +157,10 @@ static void *send_all(void *name)
     while (!atomic_load_explicit(&over, memory_order_relaxed)) {
         for (int i = 0; i < BURST; i++, flow = flow + 1 < flows ? flow + 1 : 0)
             frames[i].udp.source = htons((uint16_t)(1000 + flow));
-        if (sendmmsg(fd, messages, BURST, 0) < 0 && errno != ENOBUFS)
+        if (sendmmsg(sender, messages, BURST, 0) < 0 && errno != ENOBUFS)
             die("sendmmsg");
     }
-    close(fd);
-    return NULL;
+    return unused;
 }
 
 /* ---- receiving ---- */
@@ -172,14 +178,14 @@ static void receive_from(const char *name)
                                   .tp_block_nr = FRAMES / (BLOCK / FRAME),
                                   .tp_frame_size = FRAME,
                                   .tp_frame_nr = FRAMES};
-    int version = TPACKET_V2, fd;
+    int version = TPACKET_V2;
 
     enter(name);
-    fd = packet_socket(ETH_P_IP);
-    if (setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) != 0 ||
-        setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) != 0)
+    receiver = packet_socket(ETH_P_IP);
+    if (setsockopt(receiver, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) != 0 ||
+        setsockopt(receiver, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) != 0)
         die("PACKET_RX_RING");
-    seen.ring = mmap(NULL, (size_t)FRAME * FRAMES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    seen.ring = mmap(NULL, (size_t)FRAME * FRAMES, PROT_READ | PROT_WRITE, MAP_SHARED, receiver, 0);
     if (seen.ring == MAP_FAILED)
         die("mmap");
 }
@@ -260,53 +266,122 @@ static void sleep_us(long us)
     nanosleep(&time, NULL);
 }
 
-static void change(uint8_t old, uint8_t new, long gap_us)
+/* RFC 5227 section 1.2: an ARP announcement; here as a reply, to everybody. */
+static void announce(uint8_t mark)
 {
-    int64_t start, answered;
+    const uint8_t mac[6] = {2, mark, mark, mark, mark, mark};
+    struct {
+        struct ether_header ether;
+        struct ether_arp arp;
+        uint8_t padding[18];
+    } __attribute__((packed)) frame = {
+        .ether = {.ether_type = htons(ETHERTYPE_ARP)},
+        .arp = {.ea_hdr = {.ar_hrd = htons(ARPHRD_ETHER),
+                           .ar_pro = htons(ETHERTYPE_IP),
+                           .ar_hln = 6,
+                           .ar_pln = 4,
+                           .ar_op = htons(ARPOP_REPLY)},
+                .arp_spa = {10, 0, 0, 5},
+                .arp_tpa = {10, 0, 0, 5}},
+    };
+
+    memset(frame.ether.ether_dhost, 0xff, 6);
+    memcpy(frame.ether.ether_shost, mac, 6);
+    memcpy(frame.arp.arp_sha, mac, 6);
+    memcpy(frame.arp.arp_tha, mac, 6); /* Linux takes no other reply for an announcement */
+    if (send(receiver, &frame, sizeof(frame), 0) < 0)
+        die("announcement");
+}
+
+static void print_change(int64_t start, int64_t done, uint8_t old, uint8_t new)
+{
+    if (seen.first[new] == 0)
+        die("no frame with the new address");
+    printf("%lld %lld %lld\n", (long long)(done - start), (long long)(seen.first[new] - start),
+           (long long)(seen.last[old] > start ? seen.last[old] - start : 0));
+}
+
+static void change_by_netlink(uint8_t old, uint8_t new, long gap_us)
+{
+    int64_t start, done;
 
     look();
     seen.first[new] = seen.last[new] = 0;
     start = now_ns();
     set_neighbour(new);
-    answered = now_ns();
+    done = now_ns();
     for (int i = 0; i < 1000 && seen.first[new] == 0; i++) {
         sleep_us(gap_us);
         look();
     }
-    if (seen.first[new] == 0)
-        die("no frame with the new address");
-    printf("%lld %lld %lld\n", (long long)(answered - start), (long long)(seen.first[new] - start),
-           (long long)(seen.last[old] > start ? seen.last[old] - start : 0));
+    print_change(start, done, old, new);
 }
 
-int main(int argc, char **argv)
+static void change_by_announcement(uint8_t old, uint8_t new, long gap_us)
 {
-    pthread_t sender;
-    int64_t start;
-    long count, gap_us;
+    struct frame frame;
+    int64_t start, done;
 
-    if (argc != 7) {
-        fprintf(stderr, "usage: linux SENDER ROUTER RECEIVER COUNT FLOWS GAP_US\n");
-        return 2;
+    frame_init(&frame);
+    frame.udp.source = htons(1000);
+    look();
+    seen.first[new] = seen.last[new] = 0;
+    start = now_ns();
+    announce(new);
+    done = now_ns();
+    while (seen.first[new] == 0 && now_ns() < start + 1000000000) {
+        if (send(sender, &frame, sizeof(frame), 0) < 0 && errno != ENOBUFS)
+            die("send");
+        sched_yield(); /* who forwards may have a thread on this CPU */
+        look();
     }
-    count = atol(argv[4]);
-    flows = (uint32_t)atol(argv[5]);
-    gap_us = atol(argv[6]);
-    pin(0);
-    receive_from(argv[3]);
-    changes_in(argv[2]);
+    print_change(start, done, old, new);
+    sleep_us(gap_us);
+}
+
+static void by_netlink(const char *router, long count, long gap_us)
+{
+    pthread_t thread;
+    int64_t start;
+
+    changes_in(router);
     set_neighbour(MARK_A);
-    if (pthread_create(&sender, NULL, send_all, argv[1]) != 0)
+    if (pthread_create(&thread, NULL, send_all, NULL) != 0)
         die("pthread_create");
     sleep_us(100000);
     look();
     seen.frames = 0;
     start = now_ns();
     for (long i = 0; i < count; i++)
-        change(i % 2 == 0 ? MARK_A : MARK_B, i % 2 == 0 ? MARK_B : MARK_A, gap_us);
+        change_by_netlink(i % 2 == 0 ? MARK_A : MARK_B, i % 2 == 0 ? MARK_B : MARK_A, gap_us);
     look();
     printf("rate %.0f\n", (double)seen.frames * 1e9 / (double)(now_ns() - start));
     atomic_store(&over, true);
-    pthread_join(sender, NULL);
+    pthread_join(thread, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    long count, gap_us;
+
+    if (!(argc == 8 && strcmp(argv[1], "netlink") == 0) &&
+        !(argc == 6 && strcmp(argv[1], "announce") == 0)) {
+        fprintf(stderr, "usage: veth netlink SENDER RECEIVER COUNT GAP_US ROUTER FLOWS\n"
+                        "       veth announce SENDER RECEIVER COUNT GAP_US\n");
+        return 2;
+    }
+    pin(0);
+    enter(argv[2]);
+    sender = packet_socket(0);
+    receive_from(argv[3]);
+    count = atol(argv[4]);
+    gap_us = atol(argv[5]);
+    if (argc == 8) {
+        flows = (uint32_t)atol(argv[7]);
+        by_netlink(argv[6], count, gap_us);
+        return 0;
+    }
+    for (long i = 0; i < count; i++)
+        change_by_announcement(i % 2 == 0 ? MARK_A : MARK_B, i % 2 == 0 ? MARK_B : MARK_A, gap_us);
     return 0;
 }
