@@ -251,6 +251,8 @@ static int judge(struct ns_commit *commit)
     int rc = run_checks(commit);
 
     if (rc == 0)
+        rc = ns_domains_judge(commit);
+    if (rc == 0)
         rc = ns_accounts_judge(commit);
     if (rc == 0)
         rc = run_prepares(commit);

@@ -15,7 +15,8 @@
 
 struct ns_domains {
     struct ns_perms *specials[NS_SPECIALS];
-    uint32_t end; /* all known numbers lie below */
+    uint32_t end;  /* all known numbers lie below */
+    bool recycled; /* some number is no longer of its first generation */
     struct ns_domain *known[NS_DOMIDS];
     uint32_t generations[NS_DOMIDS];
 };
@@ -147,6 +148,32 @@ static void fire(struct ns_store *store, enum ns_special special, const struct n
                             store->domains->specials[special]);
 }
 
+/* ---- the dead ---- */
+
+static bool names_dead(const struct ns_store *store, const struct ns_perms *perms)
+{
+    for (uint32_t i = 0; i < perms->count; i++)
+        if (perms->list[i].id < NS_DOMIDS &&
+            perms->list[i].generation !=
+                (store->domains->generations[perms->list[i].id] & NS_PERM_GENERATION_MAX))
+            return true;
+    return false;
+}
+
+int ns_domains_judge(struct ns_commit *commit)
+{
+    for (size_t i = 0; i < commit->change_count && commit->store->domains->recycled; i++) {
+        const struct ns_change *change = &commit->changes[i];
+
+        if (change->mount->authority->bind != NULL && change->after != NULL &&
+            (change->before == NULL || change->before->perms != change->after->perms) &&
+            names_dead(commit->store, change->after->perms))
+            return ns_reason_set(commit->reason, EAGAIN, change->path,
+                                 "a domain that its permissions name was released meanwhile");
+    }
+    return 0;
+}
+
 /* ---- life ---- */
 
 void ns_domain_introduce(struct ns_store *store, struct ns_domain *domain)
@@ -198,6 +225,7 @@ int ns_domain_release(struct ns_store *store, struct ns_domain *domain)
         return rc;
     ns_account_forget(store, &ns_authority_xenstore, name.domid);
     store->domains->generations[name.domid]++;
+    store->domains->recycled = true;
     store->domains->known[name.domid] = NULL;
     ns_domains_each(store, drop_target, domain);
     if (domain->introduced)

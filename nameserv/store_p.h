@@ -353,6 +353,10 @@ void ns_accounts_end(struct ns_store *store, bool published);
 /* Count all names anew and believe that: the authority of some has changed. 0, -ENOMEM. */
 int ns_accounts_take(struct ns_store *store);
 
+/* Refuse a commit (-EAGAIN) that would give something to a domain which was released since the transaction named
+ * it. So no list in the tree names a dead domain, and a restart can begin generations anew. */
+int ns_domains_judge(struct ns_commit *commit);
+
 struct ns_account;
 struct ns_quotas;
 

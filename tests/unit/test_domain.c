@@ -165,6 +165,25 @@ static void a_number_used_again(void **state)
     assert_int_equal(ns_domain_release(store, guest), 0);
 }
 
+/* What a transaction gives to a domain that dies before its end reaches nobody, now or after a restart, for which
+ * generations begin anew. */
+static void a_gift_for_the_dead(void **state)
+{
+    const struct ns_perm list[] = {{.id = 0, .rights = NS_PERM_NONE},
+                                   {.id = 5, .rights = NS_PERM_READ}};
+    struct ns_domain *guest = introduce(5);
+    struct ns_txn *txn;
+
+    (void)state;
+    assert_int_equal(write_as(&ns_identity_stack, "/local/a"), 0);
+    assert_int_equal(ns_txn_begin(store, &ns_identity_stack, &txn), 0);
+    assert_int_equal(ns_txn_set_perms(txn, "/local/a", list, 2), 0);
+    assert_int_equal(ns_domain_release(store, guest), 0);
+    assert_int_equal(ns_txn_commit(txn, NULL, NULL), -EAGAIN);
+    SET_PERMS("/local/a", "n0\0r5");
+    assert_int_equal(read_as(&introduce(5)->who, "/local/a"), 0);
+}
+
 static void targets(void **state)
 {
     struct ns_domain *guest = introduce(5), *stub = introduce(6);
@@ -273,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_domain_creates_is_its_own, start, stop),
         cmocka_unit_test_setup_teardown(a_death_takes_all_away, start, stop),
         cmocka_unit_test_setup_teardown(a_number_used_again, start, stop),
+        cmocka_unit_test_setup_teardown(a_gift_for_the_dead, start, stop),
         cmocka_unit_test_setup_teardown(targets, start, stop),
         cmocka_unit_test_setup_teardown(special_names, start, stop),
         cmocka_unit_test_setup_teardown(watches_have_a_depth, start, stop),
