@@ -59,6 +59,7 @@ struct ns_event {
     struct ns_client_watch *watch;
     const char *path; /* as the client will see it */
     size_t path_size;
+    bool special;    /* is of a special name: not in the index, never merged */
     uint64_t ticket; /* it waits for this one; 0: it need not wait */
     uint64_t
         again; /* another change, of another ticket, was merged into it: it comes again; 0: no */
@@ -81,7 +82,7 @@ struct ns_client_watch {
 struct ns_events {
     TAILQ_HEAD(ns_event_queue, ns_event) queue;
     void *index;  /* tsearch() by watch and path: equal events merge; not the watches' own ones */
-    size_t bytes; /* of those in the index */
+    size_t bytes; /* of all but the watches' own ones */
     bool overflowed; /* until the queue is empty, watches queue their own events only */
 };
 

@@ -3,7 +3,8 @@
  * Watches of clients and their events.
  *
  * What must hold: after the last change of a name, each watch on it that may see it sends at least
- * one more event. Events that wait are merged if they are equal. When those of a connection take more than
+ * one more event. Events that wait are merged if they are equal, but for those of special names: each
+ * tells of another domain. When those of a connection take more than
  * NS_EVENTS_MAX bytes they are all replaced by one for each of their watches, with the watch's own
  * path, which tells the client to look at everything below; the same is done for one watch when
  * memory ends. So a client that never reads costs a bounded amount, and nobody waits for it.
@@ -44,7 +45,8 @@ static void drop_event(struct ns_events *events, struct ns_event *event)
         event->watch->own_queued = false;
         return;
     }
-    tdelete(event, &events->index, compare_events);
+    if (!event->special)
+        tdelete(event, &events->index, compare_events);
     events->bytes -= event_bytes(event);
     free(event);
 }
@@ -80,7 +82,7 @@ static bool queue_new(struct ns_events *events, const struct ns_event *like)
         return false;
     *event = *like;
     event->path = memcpy(event + 1, like->path, like->path_size + 1);
-    if (tsearch(event, &events->index, compare_events) == NULL) {
+    if (!event->special && tsearch(event, &events->index, compare_events) == NULL) {
         free(event);
         return false;
     }
@@ -112,18 +114,22 @@ static void queue_event(struct ns_client_watch *watch, const char *path, size_t 
                         uint64_t ticket)
 {
     struct ns_events *events = &watch->connection->events;
-    struct ns_event event = {
-        .watch = watch, .path = path, .path_size = path_size, .ticket = ticket};
-    struct ns_event **found;
+    struct ns_event event = {.watch = watch,
+                             .path = path,
+                             .path_size = path_size,
+                             .special = path[0] == '@',
+                             .ticket = ticket};
+    struct ns_event **found = NULL;
 
     /* An event that the wire can't carry is told by the watch's own path, which fits. */
     bool fits = path_size + 1 + watch->token_size + 1 <= NS_WIRE_PAYLOAD_MAX;
+    bool own = events->overflowed || !fits || (!event.special && strcmp(path, watch->text) == 0);
 
-    if (events->overflowed || !fits || strcmp(path, watch->text) == 0)
-        queue_own(events, watch, ticket);
-    else if ((found = tfind(&event, &events->index, compare_events)) != NULL)
+    if (!own && !event.special)
+        found = tfind(&event, &events->index, compare_events);
+    if (found != NULL)
         merge_event(*found, ticket);
-    else if (!queue_new(events, &event))
+    else if (own || !queue_new(events, &event))
         queue_own(events, watch, ticket);
     if (events->bytes > NS_EVENTS_MAX)
         collapse(events);
