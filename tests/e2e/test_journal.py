@@ -16,7 +16,7 @@ import time
 import pytest
 
 from conftest import ENVIRONMENT, SLOW
-from names import GET_QUOTA, SET_QUOTA, WRITE, Names, NamesError, encode
+from names import GET_QUOTA, HEADER, SET_QUOTA, WRITE, Names, NamesError, encode
 from netns import wait_until
 
 ROUNDS = int(os.environ.get("KEDGE_KILL_ROUNDS", "10"))
@@ -96,6 +96,25 @@ def test_a_route_without_its_interface_comes_back(kedged, journal):
     assert "by the way of itself" in daemon.ctl("route set 10.0.0.0/8 via 10.0.0.253", check=False).stderr
     assert daemon.stop() == 0
     assert kedged(config, args=args).names.read("/route/10.0.0.0/8") == "via 10.0.0.254"
+
+
+def large_request(number):
+    payload = f"/vm/{number % 300}/{number}\0value".encode()
+    return HEADER.pack(WRITE, 0, 0, len(payload)) + payload
+
+
+def test_a_large_store_is_back_soon(names_only):
+    """XSA-419: a store of 120,000 nodes took its server 20 minutes to reload, as work grew with its square."""
+    daemon = names_only("off")
+    n, count = daemon.names, 120000
+    for first in range(0, count, 1000):
+        n.socket.sendall(b"".join(large_request(i) for i in range(first, first + 1000)))
+        for _ in range(1000):
+            assert n.message()[0] == WRITE
+    assert daemon.stop() == 0
+    began = time.monotonic()
+    assert len(names_only("off").names.list("/vm/7")) == count // 300
+    assert time.monotonic() - began < 30 * SLOW
 
 
 def test_off_and_soon_survive_kill_after_a_while(names_only):

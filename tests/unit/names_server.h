@@ -53,6 +53,7 @@ struct names_server {
     size_t waiting_count;
     _Atomic size_t most_output,
         most_events;                    /* bytes that any connection had waiting after a round */
+    _Atomic bool unmeasured;            /* leave that be: it takes a look at each connection */
     struct ns_server_counters counters; /* as they were at the end */
     struct ns_store_counters store_counters;
 };
@@ -136,6 +137,8 @@ static uint64_t names_server_round(void *arg)
     const struct ns_connection *connection;
 
     LIST_FOREACH (connection, &names->server->connections, link) {
+        if (names->unmeasured)
+            break;
         if (ns_output_size(&connection->output) > names->most_output)
             names->most_output = ns_output_size(&connection->output);
         if (connection->events.bytes > names->most_events)

@@ -12,6 +12,10 @@
  *   zero-length requests                  test_connection
  *   O(watches) for an event               test_watch
  *   siblings by 8 clients                 test_txn
+ *   XSA-352, 272, a quota is a recount    test_account
+ *   XSA-38, indexes of a ring             test_ring, test_connection_ring, fuzz_ring
+ *   XSA-419, time to reload               tests/e2e/test_journal.py
+ *   XSA-322, 325, 233, 417, 419, 425, 483, special events, many clients   test_advisories_guests
  *   directories of more than 4096 bytes   test_operations, tests/e2e/test_xenstore_tools.py
  */
 #include "tests/unit/names_server.h"
