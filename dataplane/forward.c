@@ -70,7 +70,7 @@ enum flow_turn forward_find(struct worker *worker, struct packet *packet,
         turn = flow_bind(worker->table, &packet->key, hash, &packet->flow, missing);
     else if (packet->flow->epoch != worker->table->epoch)
         flow_refresh(worker->table, packet->flow);
-    if (turn == FLOW_BOUND)
+    if (packet->flow != NULL)
         packet->record = adjacency_of(packet->flow->adjacency);
     return turn;
 }

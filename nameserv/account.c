@@ -218,13 +218,14 @@ static int judge(const struct ns_account *account, struct ns_reason *reason)
 
     for (size_t i = 0; i < 2 && !account->exempt; i++) {
         uint32_t limit = account->quotas.limit[limits[i]];
+        uint64_t would_have = now[i] + (uint64_t)more[i];
 
-        if (more[i] > 0 && limit > 0 && now[i] + (uint64_t)more[i] > limit)
+        if (more[i] > 0 && limit > 0 && would_have > limit)
             return ns_reason_set(reason, ENOSPC, "",
                                  "%s %u may have %u %s in %s parts, and would have %llu",
                                  account->authority->bind != NULL ? "domain" : "user", account->id,
                                  limit, i == 0 ? "names" : "bytes", account->authority->name,
-                                 (unsigned long long)(now[i] + (uint64_t)more[i]));
+                                 (unsigned long long)would_have);
     }
     return 0;
 }

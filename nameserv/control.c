@@ -109,9 +109,11 @@ static int find_account(struct ns_call *call, unsigned index, struct ns_account 
     const char *text = argument(call, index) + (user ? 4 : 0);
     uint64_t id;
 
-    if (ns_wire_number(text, user ? UINT32_MAX : NS_DOMIDS - 1, &id) < 0)
-        return ns_call_refuse(call, EINVAL, "'%.40s' is no domain's number and no uid:NUMBER",
-                              argument(call, index));
+    if (ns_wire_number(text, user ? UINT32_MAX : NS_DOMIDS - 1, &id) < 0) {
+        ns_call_refuse(call, EINVAL, "'%.40s' is no domain's number and no uid:NUMBER",
+                       argument(call, index));
+        return -EINVAL;
+    }
     *account = ns_account_get(call->server->store,
                               user ? &ns_authority_plain : &ns_authority_xenstore, (uint32_t)id);
     return *account == NULL ? -ENOMEM : 0;

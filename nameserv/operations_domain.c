@@ -12,8 +12,10 @@ int ns_call_domid(struct ns_call *call, const char *text, uint32_t *domid)
 {
     uint64_t number;
 
-    if (ns_wire_number(text, UINT16_MAX, &number) < 0)
-        return ns_call_refuse(call, EINVAL, "'%.40s' is no domain number (0 to 65535)", text);
+    if (ns_wire_number(text, UINT16_MAX, &number) < 0) {
+        ns_call_refuse(call, EINVAL, "'%.40s' is no domain number (0 to 65535)", text);
+        return -EINVAL;
+    }
     *domid = (uint32_t)number;
     return 0;
 }
@@ -27,7 +29,10 @@ static int introduced(struct ns_call *call, const char *text, struct ns_domain *
     if (error < 0)
         return error;
     *domain = ns_domain_find(call->server->store, domid);
-    return *domain != NULL ? 0 : ns_call_refuse(call, ENOENT, "domain %u is not introduced", domid);
+    if (*domain != NULL)
+        return 0;
+    ns_call_refuse(call, ENOENT, "domain %u is not introduced", domid);
+    return -ENOENT;
 }
 
 /* The domain, introduced or not. */
@@ -39,8 +44,8 @@ static int known(struct ns_call *call, const char *text, struct ns_domain **doma
     if (error == 0)
         error = ns_domain_know(call->server->store, domid, domain);
     if (error == -ENOENT)
-        return ns_call_refuse(call, ENOENT, "%u is no domain's number; they are below %d", domid,
-                              NS_DOMIDS);
+        ns_call_refuse(call, ENOENT, "%u is no domain's number; they are below %d", domid,
+                       NS_DOMIDS);
     return error;
 }
 
