@@ -125,9 +125,14 @@ int ns_attached_ring_start(struct ns_attached_ring *ring, struct ns_domain *doma
     ring->again.fn = look_again;
     ring->vanish.fn = release;
     error = ns_timer_start(ring->server->loop, &ring->vanish, VANISH_IDLE);
+    /* What it has asked already is looked at later: requests that come with the introduction lie in the buffer
+     * that its own would be received into. */
+    if (error == 0)
+        error = ns_timer_start(ring->server->loop, &ring->again, 0);
     if (error == 0)
         error = open_connection(ring);
     if (error < 0) {
+        ns_timer_stop(ring->server->loop, &ring->again);
         ns_timer_stop(ring->server->loop, &ring->vanish);
         return error;
     }
@@ -135,7 +140,6 @@ int ns_attached_ring_start(struct ns_attached_ring *ring, struct ns_domain *doma
     ring->carrier->notify(ring);
     LIST_INSERT_HEAD(&ring->server->rings, ring, link);
     domain->ring = ring;
-    ns_attached_ring_event(ring);
     return 0;
 }
 
@@ -167,6 +171,7 @@ void ns_attached_ring_stop(struct ns_attached_ring *ring)
 {
     if (ring->connection != NULL)
         ns_connection_close(ring->connection);
+    ns_timer_stop(ring->server->loop, &ring->again);
     ns_timer_stop(ring->server->loop, &ring->vanish);
     LIST_REMOVE(ring, link);
     if (ring->domain != NULL)

@@ -44,8 +44,8 @@ struct ns_attached_ring {
     LIST_ENTRY(ns_attached_ring) introducer_link;
 };
 
-/* Open the domain's connection; what the guest has put into the ring already is run. 0 or -ENOMEM, and
- * then the ring is still the caller's. */
+/* Open the domain's connection; what the guest has put into the ring already is run later in this round. 0 or
+ * -ENOMEM, and then the ring is still the caller's. */
 int ns_attached_ring_start(struct ns_attached_ring *ring, struct ns_domain *domain);
 
 /* The guest has notified us. */

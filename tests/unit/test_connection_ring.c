@@ -171,6 +171,56 @@ static void what_was_asked_before_is_answered(void **state)
     assert_string_equal(data, "/local/domain/3");
 }
 
+/* In one message with the descriptors: nothing else comes with them. */
+static void send_with_descriptors(const void *bytes, size_t size)
+{
+    const int fds[] = {ring.memory, ring.to_server, ring.to_guest};
+    union {
+        char bytes[CMSG_SPACE(sizeof(fds))];
+        struct cmsghdr align;
+    } control = {.bytes = ""};
+    struct iovec piece = {(void *)(uintptr_t)bytes, size};
+    struct msghdr message = {.msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control.bytes)};
+    struct cmsghdr *item = CMSG_FIRSTHDR(&message);
+
+    item->cmsg_level = SOL_SOCKET;
+    item->cmsg_type = SCM_RIGHTS;
+    item->cmsg_len = CMSG_LEN(sizeof(fds));
+    memcpy(CMSG_DATA(item), fds, sizeof(fds));
+    assert_int_equal(sendmsg(fd, &message, 0), size);
+}
+
+/* What a privileged client asks right behind INTRODUCE stays its own, whatever lies in the guest's ring. */
+static void what_comes_behind_introduce_is_run_as_it_was_sent(void **state)
+{
+    char asked[256], of_guest[256];
+    size_t size = raw_format(asked, NS_WIRE_INTRODUCE, 0, 1, "7\0000\0001\0", 6);
+    size_t after = size, guest_size;
+    struct message reply;
+    const char *data;
+
+    (void)state;
+    size += raw_format(asked + size, NS_WIRE_WRITE, 0, 2, "/right\0x", 8);
+    guest_size = raw_format(of_guest, NS_WIRE_GET_DOMAIN_PATH, 0, 1, "3\0            ", after - 16);
+    assert_int_equal(guest_size, after);
+    guest_size += raw_format(of_guest + guest_size, NS_WIRE_WRITE, 0, 2, "/wrong\0x", 8);
+    assert_int_equal(ns_client_send(guest, NS_WIRE_GET_DOMAIN_PATH, 0, "3", 2), 0);
+    guest->send_size = 0;
+    assert_int_equal(ns_ring_put(ns_ring_requests(ring.page), of_guest, guest_size), guest_size);
+
+    send_with_descriptors(asked, size);
+    raw_receive(fd, &reply);
+    assert_int_equal(reply.header.type, NS_WIRE_INTRODUCE);
+    raw_receive(fd, &reply);
+    assert_int_equal(reply.header.type, NS_WIRE_WRITE);
+    EXPECT(fd, NS_WIRE_READ, 0, "/right\0", "x");
+    EXPECT_ERROR(fd, NS_WIRE_READ, 0, "/wrong\0", "ENOENT");
+    assert_int_equal(ns_client_receive(guest, &data, &size), -EINVAL);
+}
+
 /* ---- guests that break the rules ---- */
 
 static void notify_server(void)
@@ -453,6 +503,7 @@ int main(void)
         WITH(setup_introduced, a_guest_watches),
         WITH(setup_introduced, messages_longer_than_the_ring_come_in_pieces),
         WITH(setup, what_was_asked_before_is_answered),
+        WITH(setup, what_comes_behind_introduce_is_run_as_it_was_sent),
         WITH(setup_introduced, hostile_indexes_get_a_guest_ignored),
         WITH(setup_introduced, a_message_that_is_too_long_gets_a_guest_ignored),
         WITH(setup_introduced, a_new_connection_forgets_half_a_message),
