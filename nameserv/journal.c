@@ -327,6 +327,8 @@ int ns_journal_start(struct ns_journal *journal)
     journal->queue.gather = journal->sync == NS_JOURNAL_REPLY ? 0 : NS_JOURNAL_GATHER_MS * MS;
     journal->queue.progress = wake_core;
     journal->queue.arg = journal;
+    /* Tickets go on where those of a journal of this store before have ended. */
+    atomic_init(&journal->queue.written, ns_store_hold(journal->store)->given);
     error = ns_journal_queue_start(&journal->queue, journal->file);
     if (error != 0)
         return error;
@@ -343,6 +345,17 @@ static void keep_numbers(struct ns_journal *journal)
         ns_journal_file_abort(journal->file);
 }
 
+/* All is written: nobody waits any longer. */
+static void let_all_go(struct ns_journal *journal)
+{
+    struct ns_hold *hold = ns_store_hold(journal->store);
+
+    hold->released = hold->given;
+    hold->stalled = false;
+    if (hold->changed != NULL)
+        hold->changed(hold->arg);
+}
+
 bool ns_journal_free(struct ns_journal *journal, unsigned milliseconds)
 {
     bool all = true;
@@ -353,11 +366,13 @@ bool ns_journal_free(struct ns_journal *journal, unsigned milliseconds)
         ns_journal_stats_remove(journal);
         ns_store_unlisten(journal->store, &journal->listener);
         all = ns_journal_queue_stop(&journal->queue, milliseconds);
-        if (all)
+        if (all) {
             keep_numbers(journal);
-        else
+            let_all_go(journal);
+        } else {
             ns_log(NS_LOG_ERROR, "the journal %s lacks the newest commits: it could not be written",
                    ns_journal_file_path(journal->file));
+        }
     }
     ns_timer_stop(journal->loop, &journal->timer);
     if (journal->io.fd >= 0) {

@@ -283,7 +283,7 @@ int ns_journal_queue_start(struct ns_journal_queue *queue, struct ns_journal_fil
 
     queue->file = file;
     queue->gathering.last = &queue->gathering.first;
-    queue->ticket = 1;
+    queue->ticket = atomic_load_explicit(&queue->written, memory_order_relaxed) + 1;
     atomic_init(&queue->commits, ns_journal_file_commits(file));
     pthread_mutex_init(&queue->mutex, NULL);
     pthread_condattr_init(&attributes);

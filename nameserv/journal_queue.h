@@ -75,6 +75,7 @@ size_t ns_journal_item_size(size_t path_size, size_t perms_size, size_t value_si
 void ns_journal_record_add(struct ns_journal_record *record, const struct ns_journal_row *row,
                            bool remove);
 
+/* The first batch's ticket is that of `written` and 1. 0 or a negative errno. */
 int ns_journal_queue_start(struct ns_journal_queue *queue, struct ns_journal_file *file);
 
 /* Takes the record. Can't fail. Returns its ticket. */

@@ -271,6 +271,32 @@ static void test_only_what_waits_is_held(void **state)
     end(&life);
 }
 
+/* A live update that fails ends the journal and begins it again, on the same store: who waited for the first is let
+ * go, and who comes then waits for the second. */
+static void test_tickets_go_on_in_another_journal(void **state)
+{
+    const struct ns_journal_options options = {.path = path, .sync = NS_JOURNAL_REPLY};
+    struct ns_hold *hold;
+    struct life life;
+    uint64_t first;
+
+    (void)state;
+    begin(&life, NS_JOURNAL_REPLY);
+    change(&life, "/t", "1");
+    hold = ns_store_hold(life.store);
+    first = hold->given;
+    hold->stalled = true; /* so much waits */
+    assert_true(ns_journal_free(life.journal, 10000));
+    assert_int_equal(hold->released, first);
+    assert_false(hold->stalled);
+    assert_int_equal(ns_journal_new(life.store, life.loop, &options, &reason, &life.journal), 0);
+    assert_int_equal(ns_journal_start(life.journal), 0);
+    change(&life, "/t", "2");
+    assert_int_equal(hold->given, first + 1);
+    assert_int_equal(hold->released, first);
+    end(&life);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_limits_are_kept),
         cmocka_unit_test(test_batches_come_to_the_same),
         cmocka_unit_test(test_only_what_waits_is_held),
+        cmocka_unit_test(test_tickets_go_on_in_another_journal),
     };
 
     return cmocka_run_group_tests_name("journal", tests, setup, teardown);
