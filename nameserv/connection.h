@@ -318,7 +318,8 @@ void ns_operations_read_error(struct ns_query *query, const char *below, void *a
  * -ENOMEM. Queues the initial event. */
 int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
                     const char *token, unsigned levels);
-/* The same without the initial event, and an event that a watch has queued. For a live update. event: 0, -ENOENT. */
+/* The same without the initial event and without a limit, and an event that a watch has queued. For a live
+ * update. event: 0, -ENOENT. */
 int ns_events_take_watch(struct ns_connection *connection, const char *path, const char *absolute,
                          const char *token, unsigned levels);
 int ns_events_take_event(struct ns_connection *connection, const char *path, const char *token,

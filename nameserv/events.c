@@ -245,14 +245,9 @@ static int register_watch(struct ns_client_watch *watch, const char *absolute)
 static int add_watch(struct ns_connection *connection, const char *path, const char *absolute,
                      const char *token, unsigned levels, struct ns_client_watch **result)
 {
-    struct ns_client_watch *watch;
+    struct ns_client_watch *watch = new_watch(connection, path, token);
     int error;
 
-    if (!connection->who.privileged &&
-        (connection->watch_count >= connection->server->watches_max ||
-         !ns_account_allows(connection->account, NS_QUOTA_WATCHES, connection->account->watches)))
-        return -ENOSPC;
-    watch = new_watch(connection, path, token);
     if (watch == NULL)
         return -ENOMEM;
     watch->watch.levels = levels;
@@ -268,11 +263,19 @@ static int add_watch(struct ns_connection *connection, const char *path, const c
     return 0;
 }
 
+static bool may_watch(const struct ns_connection *connection)
+{
+    return connection->who.privileged ||
+           (connection->watch_count < connection->server->watches_max &&
+            ns_account_allows(connection->account, NS_QUOTA_WATCHES, connection->account->watches));
+}
+
 int ns_events_watch(struct ns_connection *connection, const char *path, const char *absolute,
                     const char *token, unsigned levels)
 {
     struct ns_client_watch *watch;
-    int error = add_watch(connection, path, absolute, token, levels, &watch);
+    int error = may_watch(connection) ? add_watch(connection, path, absolute, token, levels, &watch)
+                                      : -ENOSPC;
 
     if (error == 0)
         queue_event(watch, watch->text, watch->path_size, 0);

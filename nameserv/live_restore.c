@@ -285,7 +285,7 @@ static int take_watch(struct ns_connection *connection, const struct ns_state_re
 {
     char path[NS_WIRE_PAYLOAD_MAX + 1], token[NS_WIRE_PAYLOAD_MAX + 1], absolute[NS_PATH_MAX + 1];
 
-    if (!to_string(&record->texts[0], path, sizeof(path)) ||
+    if (record->numbers[0] > UINT16_MAX + 1u || !to_string(&record->texts[0], path, sizeof(path)) ||
         !to_string(&record->texts[1], token, sizeof(token)) ||
         ns_wire_absolute(connection->home, connection->home_size, path, record->texts[0].size,
                          absolute) < 0)

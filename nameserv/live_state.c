@@ -182,6 +182,8 @@ int ns_live_state_make(const struct ns_server *server, const struct ns_request *
     FILE *stream = copy < 0 ? NULL : fdopen(copy, "w");
     struct ns_state_writer writer;
 
+    /* What was committed in this round, too: its replies are in the output. */
+    ns_store_publish(server->store);
     if (stream == NULL) {
         error = -errno;
         if (copy >= 0)

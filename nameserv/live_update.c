@@ -25,6 +25,8 @@
 enum { DEFAULT_SECONDS = 60, SECONDS_MAX = 3600, WORDS_MAX = 256 };
 enum { TRIAL_MS = 30000, TRIAL_LOOK_MS = 2 };
 
+static const char attached[] = "clients are attached by rings, which can't be handed over";
+
 struct ns_live_update {
     struct ns_server *server;
     struct ns_live_update_options options;
@@ -172,8 +174,13 @@ static int become(struct ns_live_update *update)
 static void run(struct ns_live_update *update)
 {
     struct ns_reason reason = {.text = ""};
-    int error = try_binary(update, &reason);
+    int error;
 
+    if (!ns_live_state_can(update->server)) { /* attached meanwhile */
+        fail(update, "%s", attached);
+        return;
+    }
+    error = try_binary(update, &reason);
     if (error == 0) {
         ns_log(NS_LOG_NOTICE, "live update: %s takes over", update->binary);
         error = update->options.pause(update->options.arg, &reason);
@@ -265,7 +272,7 @@ static int start(struct ns_call *call, struct ns_live_update *update, uint64_t s
     if (update->binary == NULL)
         return say(call, "which program is to take over? -f says it");
     if (!ns_live_state_can(update->server))
-        return say(call, "clients are attached by rings, which can't be handed over");
+        return say(call, "%s", attached);
     request = calloc(1, sizeof(*request) + 1);
     if (request == NULL)
         return -ENOMEM;

@@ -363,6 +363,7 @@ int ns_operations_take_txn(struct ns_connection *connection, uint32_t id)
     txn->id = id;
     LIST_INSERT_HEAD(&connection->txns, txn, link);
     connection->txn_count++;
+    connection->account->transactions++;
     return 0;
 }
 

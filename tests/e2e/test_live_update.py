@@ -15,6 +15,7 @@ import pytest
 from conftest import KEDGED, SLOW
 from names import CONTROL, GET_QUOTA, HEADER, READ, SET_QUOTA, TRANSACTION_START, WATCH, NamesError
 from netns import wait_until
+from rings import Guest
 
 
 @pytest.fixture
@@ -296,6 +297,22 @@ def test_refusals(names_only, binary, tmp_path, kedged):
         other.write("/vm/x", "")
     full = kedged("")
     assert "names-only" in control(full.names, "-f", binary)
+
+
+def test_a_guest_that_comes_meanwhile(names_only, binary):
+    """A ring can't be handed over, also if it is attached while transactions are waited for."""
+    daemon = names_only()
+    with daemon.connect() as n, daemon.connect() as admin, daemon.connect() as monitor:
+        assert control(admin, "-f", binary) == "OK"
+        with n.transaction():
+            n.write("/vm/t", "1")
+            admin.send(CONTROL, b"live-update\0-s\0")
+            wait_until(lambda: control(monitor, "-s") == "BUSY", 5)
+            guest = Guest(monitor, 7)
+        assert b"rings" in admin.receive()
+        with guest:
+            assert running(daemon) == KEDGED
+            assert n.read("/vm/t") == "1"
 
 
 def test_stock_clients(names_only, binary):
