@@ -37,14 +37,20 @@ static void print_rate(uint64_t count, uint64_t nanoseconds)
     printf("rate %.1f\n", (double)count * 1e9 / (double)nanoseconds);
 }
 
+/* One of samples[], in microseconds. */
+static double sample_us(size_t index)
+{
+    return (double)samples[index] / 1e3;
+}
+
 /* Of samples[]. */
 static void print_latencies(size_t count)
 {
     qsort(samples, count, sizeof(samples[0]), compare);
-    printf("p50 %.3f\n", (double)samples[count / 2] / 1e3);
-    printf("p99 %.3f\n", (double)samples[count * 99 / 100] / 1e3);
-    printf("p999 %.3f\n", (double)samples[count * 999 / 1000] / 1e3);
-    printf("max %.3f\n", (double)samples[count - 1] / 1e3);
+    printf("p50 %.3f\n", sample_us(count / 2));
+    printf("p99 %.3f\n", sample_us(count * 99 / 100));
+    printf("p999 %.3f\n", sample_us(count * 999 / 1000));
+    printf("max %.3f\n", sample_us(count - 1));
 }
 
 static size_t sample_count(const char *text)
@@ -188,7 +194,7 @@ static void run_change(struct link *link, char **arguments)
                                step == 2 ? 0 : VALUE_SIZE);
         }
         qsort(samples, count, sizeof(samples[0]), compare);
-        printf("%s %.3f\n", names[step], (double)samples[count / 2] / 1e3);
+        printf("%s %.3f\n", names[step], sample_us(count / 2));
     }
 }
 

@@ -145,9 +145,11 @@ static int check_path(struct ns_txn *txn, const char *path, size_t size,
 
     txn->reason->text[0] = '\0';
     txn->reason->path[0] = '\0';
-    if (txn->expired)
-        return ns_reason_set(txn->reason, EAGAIN, "",
-                             "the transaction was open for too long; start it again");
+    if (txn->expired) {
+        ns_reason_set(txn->reason, EAGAIN, "",
+                      "the transaction was open for too long; start it again");
+        return -EAGAIN;
+    }
     rc = ns_mount_of_path(txn->store, path, size, txn->reason, mount);
     if (rc != 0)
         memcpy(txn->reason->path, path, size <= NS_PATH_MAX ? size + 1 : 0);
@@ -176,10 +178,14 @@ static int look(struct ns_txn *txn, const char *path, enum ns_look how,
         rc = ns_observe(txn, path, size, NS_OBSERVED_VALUE);
     if (rc != 0)
         return rc;
-    if (!may)
-        return ns_txn_denied(txn->reason, path, NS_PERM_READ);
-    if (existing < size)
-        return ns_txn_absent(txn->reason, path);
+    if (!may) {
+        ns_txn_denied(txn->reason, path, NS_PERM_READ);
+        return -EACCES;
+    }
+    if (existing < size) {
+        ns_txn_absent(txn->reason, path);
+        return -ENOENT;
+    }
     *found = entry;
     return 0;
 }

@@ -319,8 +319,8 @@ static void xsa_418_the_deepest_tree(void **state)
 
     (void)state;
     for (int i = 0; i < DEEPEST; i += 2)
-        memcpy(path + i, "/d", 2);
-    memcpy(path + DEEPEST, "\0v", 2);
+        path[i] = '/', path[i + 1] = 'd';
+    path[DEEPEST] = '\0', path[DEEPEST + 1] = 'v';
     ask_about(fd, NS_WIRE_WATCH, path, DEEPEST, &reply);
     expect_bytes(&reply, NS_WIRE_WATCH, "OK", 3);
     raw_receive(fd, &reply);

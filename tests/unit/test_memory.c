@@ -136,6 +136,8 @@ static int step(struct ns_txn *txn, char *request)
 
     if (value != NULL)
         *value++ = '\0';
+    else
+        value = request + strlen(request);
     switch (*request) {
     case 'r': return ns_txn_read(txn, request + 1, &data, &size);
     case 'l': return ns_txn_list(txn, request + 1, no_child, NULL);
