@@ -214,7 +214,7 @@ static int judge(const struct ns_account *account, struct ns_reason *reason)
 {
     static const enum ns_quota limits[] = {NS_QUOTA_NODES, NS_QUOTA_MEMORY};
     const int64_t more[] = {account->more_nodes, account->more_bytes};
-    const uint64_t now[] = {account->nodes, account->bytes};
+    const uint64_t now[] = {account->nodes, ns_account_memory(account)};
 
     for (size_t i = 0; i < 2 && !account->exempt; i++) {
         uint32_t limit = account->quotas.limit[limits[i]];
@@ -233,12 +233,13 @@ static int judge(const struct ns_account *account, struct ns_reason *reason)
 static void warn(struct ns_account *account)
 {
     uint32_t limit = account->quotas.limit[NS_QUOTA_SOFT_MEMORY];
-    bool over = limit > 0 && !account->exempt && account->bytes > limit;
+    uint64_t memory = ns_account_memory(account);
+    bool over = limit > 0 && !account->exempt && memory > limit;
 
     if (over && !account->warned)
-        ns_log(NS_LOG_WARNING, "%s %u has %llu bytes of names, more than its soft-memory of %u",
+        ns_log(NS_LOG_WARNING, "%s %u has %llu bytes, more than its soft-memory of %u",
                account->authority->bind != NULL ? "domain" : "user", account->id,
-               (unsigned long long)account->bytes, limit);
+               (unsigned long long)memory, limit);
     account->warned = over;
 }
 

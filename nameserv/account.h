@@ -24,10 +24,10 @@ enum ns_quota {
     NS_QUOTA_NODES,
     NS_QUOTA_WATCHES,
     NS_QUOTA_OUTSTANDING, /* replies that were not taken; then no further request is run */
-    NS_QUOTA_MEMORY,      /* bytes of its names */
+    NS_QUOTA_MEMORY, /* bytes of its names, of its watches, and of what its connections have not taken */
     NS_QUOTA_SOFT_MEMORY, /* the same; more is only logged */
     NS_QUOTA_TRANSACTIONS,
-    NS_QUOTA_TRANSACTION_NODES, /* requests in one transaction */
+    NS_QUOTA_TRANSACTION_NODES, /* different names that one transaction asks for */
     NS_QUOTA_NODE_PERMISSIONS,
     NS_QUOTA_PATH_MAX,  /* bytes; below /local/domain/N/ those that follow */
     NS_QUOTA_NODE_SIZE, /* bytes of a value */
@@ -46,7 +46,13 @@ struct ns_account {
     struct ns_quotas quotas;
     uint64_t nodes, bytes;
     uint32_t watches, transactions;
+    uint64_t watch_bytes;
+    uint64_t unread_bytes; /* events and replies that its connections have not taken */
     /* private from here */
+    struct {
+        uint32_t watches, transactions;
+        uint64_t watch_bytes, unread_bytes;
+    } found;                        /* by the recount under way */
     int64_t more_nodes, more_bytes; /* by the commit under way */
     bool concerned, warned;
     struct ns_account *next, *next_concerned;
@@ -108,6 +114,20 @@ static inline bool ns_account_allows(const struct ns_account *account, enum ns_q
     uint32_t limit = account->quotas.limit[quota];
 
     return account->exempt || limit == 0 || used < limit;
+}
+
+/* What counts for NS_QUOTA_MEMORY. */
+static inline uint64_t ns_account_memory(const struct ns_account *account)
+{
+    return account->bytes + account->watch_bytes + account->unread_bytes;
+}
+
+/* May it have so many more bytes? */
+static inline bool ns_account_has_room(const struct ns_account *account, uint64_t more)
+{
+    uint32_t limit = account->quotas.limit[NS_QUOTA_MEMORY];
+
+    return account->exempt || limit == 0 || ns_account_memory(account) + more <= limit;
 }
 
 /* Count all names of the newest version anew and compare. 0, or -EINVAL with a sentence in why; -ENOMEM. */

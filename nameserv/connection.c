@@ -40,8 +40,11 @@ static bool output_reserve(struct ns_output *output, size_t more)
     return true;
 }
 
-static void output_sent(struct ns_output *output, size_t size)
+static void output_sent(struct ns_connection *connection, size_t size)
 {
+    struct ns_output *output = &connection->output;
+
+    connection->account->unread_bytes -= size;
     output->start += size;
     output->sent += size;
     if (output->start < output->end)
@@ -99,6 +102,7 @@ void ns_connection_send(struct ns_connection *connection, const struct ns_wire_h
     if (header->size > 0)
         memcpy(output->bytes + output->end + sizeof(*header), payload, header->size);
     output->end += sizeof(*header) + header->size;
+    connection->account->unread_bytes += sizeof(*header) + header->size;
 }
 
 static void write_output(struct ns_connection *connection)
@@ -113,7 +117,7 @@ static void write_output(struct ns_connection *connection)
     sent = connection->transport->send(connection, output->bytes + output->start, size);
     connection->server->counters.writes++;
     if (sent >= 0)
-        output_sent(output, (size_t)sent);
+        output_sent(connection, (size_t)sent);
     else if (sent != -EAGAIN)
         connection->broken = true;
     if (ns_output_size(output) == 0)
@@ -122,12 +126,19 @@ static void write_output(struct ns_connection *connection)
 
 /* ---- input ---- */
 
+/* Whoever has too much can still do one thing at a time, and take its answer: remove names, for example. */
+static bool has_room(const struct ns_connection *connection)
+{
+    return ns_output_size(&connection->output) == 0 || ns_account_has_room(connection->account, 0);
+}
+
 /* May the next request be run? */
 static bool accepts(const struct ns_connection *connection)
 {
     return !connection->broken && !connection->blocked && !connection->turn.held &&
            connection->request == NULL && ns_output_size(&connection->output) < NS_OUTPUT_FULL &&
-           ns_account_allows(connection->account, NS_QUOTA_OUTSTANDING, connection->unsent);
+           ns_account_allows(connection->account, NS_QUOTA_OUTSTANDING, connection->unsent) &&
+           has_room(connection);
 }
 
 static bool must_wait(const struct ns_connection *connection, const struct ns_wire_header *header)
@@ -374,6 +385,7 @@ void ns_connection_close(struct ns_connection *connection)
     LIST_REMOVE(connection, link);
     server->counters.connections--;
     server->unprivileged -= !connection->who.privileged;
+    connection->account->unread_bytes -= ns_output_size(&connection->output);
     free(connection->rest);
     free(connection->output.bytes);
     connection->server = NULL;

@@ -19,6 +19,9 @@
  * run: replies keep their order, /stats/self/error speaks of the request before it, and one request
  * per connection waits at most.
  *
+ * MEMORY. What a client has not taken, output and events, counts for its account like its names and watches. If
+ * that is too much, events are merged and the next request waits until the output is taken.
+ *
  * BOUNDS of what a client that does not read can make the daemon keep: input of NS_INPUT_SIZE,
  * output of NS_OUTPUT_FULL and one reply, events of NS_EVENTS_MAX bytes and one for each watch.
  *
@@ -92,7 +95,8 @@ struct ns_client_txn {
     uint32_t id;
     uint64_t began;   /* on the loop's clock */
     uint64_t changes; /* requests in it that have changed something */
-    uint64_t requests;
+    void *accessed;   /* names that it has asked for; accessed.c */
+    uint32_t accessed_count;
     struct ns_txn *txn;
 };
 
@@ -312,6 +316,19 @@ void ns_operations_reset(struct ns_connection *connection);
 /* /stats/self/error */
 void ns_operations_read_error(struct ns_query *query, const char *below, void *arg);
 
+/* ---- accessed.c ---- */
+
+/* Names that a transaction of the unprivileged has asked for, each once. add: 0 or -ENOMEM. */
+bool ns_accessed_has(const struct ns_client_txn *txn, const char *path);
+int ns_accessed_add(struct ns_client_txn *txn, const char *path);
+void ns_accessed_forget(struct ns_client_txn *txn);
+
+/* ---- recount.c ---- */
+
+/* Count anew what each account has, names and what belongs to connections. 0, or -EINVAL with a sentence in why;
+ * -ENOMEM. */
+int ns_server_recount(struct ns_server *server, char *why, size_t why_size);
+
 /* ---- events.c ---- */
 
 /* path: as the client gave it; absolute: what it means; levels: as of struct ns_watch. 0, -EEXIST, -ENOSPC,
@@ -330,6 +347,9 @@ int ns_events_unwatch(struct ns_connection *connection, const char *path, const 
 void ns_events_reset(struct ns_connection *connection);
 /* Move events to the output as long as it is not full. */
 void ns_events_move(struct ns_connection *connection);
+
+/* What a watch counts for. */
+size_t ns_events_watch_bytes(const struct ns_client_watch *watch);
 
 static inline bool ns_events_waiting(const struct ns_connection *connection)
 {

@@ -47,7 +47,7 @@ static int run_check(struct ns_call *call)
     int error = ns_tree_check(ns_store_version(store)->root, why, sizeof(why));
 
     if (error == 0)
-        error = ns_accounts_recount(store, why, sizeof(why));
+        error = ns_server_recount(call->server, why, sizeof(why));
     if (error == -ENOMEM)
         return error;
     if (error < 0)
@@ -121,9 +121,10 @@ static int find_account(struct ns_call *call, unsigned index, struct ns_account 
 
 static int say_account(struct ns_call *call, const struct ns_account *account)
 {
-    int error = say(call, "%s %u:\nnodes            : %8llu\nmemory           : %8llu\n",
-                    account->authority == &ns_authority_plain ? "User" : "Domain", account->id,
-                    (unsigned long long)account->nodes, (unsigned long long)account->bytes);
+    int error =
+        say(call, "%s %u:\nnodes            : %8llu\nmemory           : %8llu\n",
+            account->authority == &ns_authority_plain ? "User" : "Domain", account->id,
+            (unsigned long long)account->nodes, (unsigned long long)ns_account_memory(account));
 
     if (error == 0)
         error = say(call, "watches          : %8u\ntransactions     : %8u\nlimits:\n",

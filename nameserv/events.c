@@ -7,7 +7,7 @@
  * tells of another domain. When those of a connection take more than
  * NS_EVENTS_MAX bytes they are all replaced by one for each of their watches, with the watch's own
  * path, which tells the client to look at everything below; the same is done for one watch when
- * memory ends. So a client that never reads costs a bounded amount, and nobody waits for it.
+ * memory ends, the daemon's or what its owner may have. So a client that never reads costs a bounded amount, and nobody waits for it.
  */
 #include <errno.h>
 #include <search.h>
@@ -38,6 +38,16 @@ static size_t event_bytes(const struct ns_event *event)
     return sizeof(*event) + event->path_size + 1;
 }
 
+/* It is memory of who does not read. */
+static void count_event(struct ns_events *events, const struct ns_event *event, bool queued)
+{
+    struct ns_account *account = event->watch->connection->account;
+    size_t bytes = event_bytes(event);
+
+    events->bytes += queued ? bytes : -bytes;
+    account->unread_bytes += queued ? bytes : -bytes;
+}
+
 static void drop_event(struct ns_events *events, struct ns_event *event)
 {
     TAILQ_REMOVE(&events->queue, event, link);
@@ -47,7 +57,7 @@ static void drop_event(struct ns_events *events, struct ns_event *event)
     }
     if (!event->special)
         tdelete(event, &events->index, compare_events);
-    events->bytes -= event_bytes(event);
+    count_event(events, event, false);
     free(event);
 }
 
@@ -73,10 +83,11 @@ static void queue_own(struct ns_events *events, struct ns_client_watch *watch, u
     TAILQ_INSERT_TAIL(&events->queue, &watch->own, link);
 }
 
-/* An event that is not queued yet; false without memory. */
+/* An event that is not queued yet; false without memory, or if its owner has too much already. */
 static bool queue_new(struct ns_events *events, const struct ns_event *like)
 {
-    struct ns_event *event = malloc(event_bytes(like));
+    bool may = ns_account_has_room(like->watch->connection->account, event_bytes(like));
+    struct ns_event *event = may ? malloc(event_bytes(like)) : NULL;
 
     if (event == NULL)
         return false;
@@ -87,7 +98,7 @@ static bool queue_new(struct ns_events *events, const struct ns_event *like)
         return false;
     }
     TAILQ_INSERT_TAIL(&events->queue, event, link);
-    events->bytes += event_bytes(event);
+    count_event(events, event, true);
     return true;
 }
 
@@ -225,6 +236,11 @@ static struct ns_client_watch *new_watch(struct ns_connection *connection, const
     return watch;
 }
 
+size_t ns_events_watch_bytes(const struct ns_client_watch *watch)
+{
+    return sizeof(*watch) + watch->path_size + 1u + watch->token_size + 1u;
+}
+
 /* Enter it into the connection's index and the store. */
 static int register_watch(struct ns_client_watch *watch, const char *absolute)
 {
@@ -251,7 +267,9 @@ static int add_watch(struct ns_connection *connection, const char *path, const c
     if (watch == NULL)
         return -ENOMEM;
     watch->watch.levels = levels;
-    error = register_watch(watch, absolute);
+    error = ns_account_has_room(connection->account, ns_events_watch_bytes(watch))
+                ? register_watch(watch, absolute)
+                : -ENOSPC;
     if (error < 0) {
         free(watch);
         return error;
@@ -259,6 +277,7 @@ static int add_watch(struct ns_connection *connection, const char *path, const c
     LIST_INSERT_HEAD(&connection->watches, watch, link);
     connection->watch_count++;
     connection->account->watches++;
+    connection->account->watch_bytes += ns_events_watch_bytes(watch);
     *result = watch;
     return 0;
 }
@@ -299,6 +318,7 @@ static void free_watch(struct ns_client_watch *watch)
     LIST_REMOVE(watch, link);
     connection->watch_count--;
     connection->account->watches--;
+    connection->account->watch_bytes -= ns_events_watch_bytes(watch);
     free(watch);
 }
 

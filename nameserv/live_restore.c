@@ -276,6 +276,7 @@ static int take_connection(struct ns_server *server, const struct ns_state_recor
         !copy_bytes(&record->texts[1], &connection->output.bytes, &connection->output.end))
         return -ENOMEM;
     connection->output.room = connection->output.end;
+    connection->account->unread_bytes += connection->output.end;
     ns_connection_ready(connection);
     *result = connection;
     return 0;

@@ -262,9 +262,10 @@ static int run_watch(struct ns_call *call)
         return ns_call_refuse(call, EEXIST, "%s is being watched already with this token",
                               call->path);
     if (error == -ENOSPC)
-        return ns_call_refuse(call, ENOSPC, "a connection may have %u watches, and you %u",
-                              call->server->watches_max,
-                              call->connection->account->quotas.limit[NS_QUOTA_WATCHES]);
+        return ns_call_refuse(
+            call, ENOSPC, "a connection may have %u watches, and you %u, within %u bytes",
+            call->server->watches_max, call->connection->account->quotas.limit[NS_QUOTA_WATCHES],
+            call->connection->account->quotas.limit[NS_QUOTA_MEMORY]);
     return error;
 }
 
@@ -308,6 +309,7 @@ static void free_txn(struct ns_connection *connection, struct ns_client_txn *txn
     LIST_REMOVE(txn, link);
     connection->txn_count--;
     connection->account->transactions--;
+    ns_accessed_forget(txn);
     free(txn);
 }
 
@@ -558,6 +560,19 @@ static int begin_own(struct ns_call *call)
     return ns_txn_begin(store, who, &call->txn);
 }
 
+/* What the privileged access is not limited, and need not be known. */
+static int note_accessed(struct ns_call *call)
+{
+    int error = 0;
+
+    if (call->in == NULL || call->path == NULL || call->connection->who.privileged ||
+        ns_accessed_has(call->in, call->path))
+        return 0;
+    if (!allows(call, NS_QUOTA_TRANSACTION_NODES, call->in->accessed_count))
+        error = over(call, NS_QUOTA_TRANSACTION_NODES, "names in a transaction");
+    return error == 0 ? ns_accessed_add(call->in, call->path) : error;
+}
+
 /* Run the operation in the client's transaction, or in one of its own. */
 static int run_in_txn(struct ns_call *call)
 {
@@ -569,9 +584,9 @@ static int run_in_txn(struct ns_call *call)
         ns_store_publish(call->server->store); /* it may look at the whole store */
     if (use < NS_TXN_VIEW)
         return call->operation->run(call);
-    if (call->in != NULL && !allows(call, NS_QUOTA_TRANSACTION_NODES, call->in->requests++))
-        return over(call, NS_QUOTA_TRANSACTION_NODES, "requests in a transaction");
-    error = begin_own(call);
+    error = note_accessed(call);
+    if (error == 0)
+        error = begin_own(call);
     if (error < 0)
         return error;
     error = call->operation->run(call);

@@ -131,7 +131,7 @@ static int compare_rows(const void *a, const void *b)
 
 static void answer_used(struct inquiry *inquiry, const struct ns_account *account)
 {
-    const struct row rows[] = {{"memory", account->bytes},
+    const struct row rows[] = {{"memory", ns_account_memory(account)},
                                {"nodes", account->nodes},
                                {"transactions", account->transactions},
                                {"watches", account->watches}};

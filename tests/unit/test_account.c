@@ -109,6 +109,184 @@ static void watches_and_transactions(void **state)
     EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, txs[1], "T\0");
 }
 
+static unsigned long read_number(const char *path)
+{
+    struct message reply;
+
+    raw_ask(fd, NS_WIRE_READ, 0, path, strlen(path) + 1, &reply);
+    assert_int_equal(reply.header.type, NS_WIRE_READ);
+    return strtoul(reply.payload, NULL, 10);
+}
+
+static unsigned long used_memory(void)
+{
+    static const char word[] = "memory           : ";
+    struct message reply;
+    const char *found;
+
+    raw_ask(fd, NS_WIRE_CONTROL, 0, "quota\0005", 8, &reply);
+    found = strstr(reply.payload, word);
+    assert_non_null(found);
+    return strtoul(found + strlen(word), NULL, 10);
+}
+
+static void set_memory(unsigned long limit)
+{
+    char payload[64];
+    struct message reply;
+    int size = snprintf(payload, sizeof(payload), "5%cmemory%c%lu", 0, 0, limit);
+
+    raw_ask(fd, NS_WIRE_SET_QUOTA, 0, payload, (size_t)size + 1, &reply);
+    expect_bytes(&reply, NS_WIRE_SET_QUOTA, "OK", 3);
+}
+
+/* Names and watches; exactly so many bytes. */
+static void memory_up_to_the_limit(void **state)
+{
+    unsigned long before = used_memory(), with_name, with_watch;
+
+    (void)state;
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a\0value");
+    with_name = used_memory();
+    EXPECT_OK(guest, NS_WIRE_WATCH, 0, "a\0token\0");
+    EXPECT_EVENT(guest, "a\0token\0");
+    with_watch = used_memory();
+    assert_true(before < with_name && with_name < with_watch);
+    EXPECT_OK(guest, NS_WIRE_UNWATCH, 0, "a\0token\0");
+    assert_int_equal(used_memory(), with_name);
+    set_memory(with_watch - 1);
+    EXPECT_ERROR(guest, NS_WIRE_WATCH, 0, "a\0token\0", "ENOSPC");
+    EXPECT_ERROR(guest, NS_WIRE_UNWATCH, 0, "a\0token\0", "ENOENT");
+    set_memory(with_watch);
+    EXPECT_OK(guest, NS_WIRE_WATCH, 0, "a\0token\0");
+    EXPECT_EVENT(guest, "a\0token\0");
+    EXPECT_OK(guest, NS_WIRE_RM, 0, "a\0"); /* also at the limit */
+    EXPECT_EVENT(guest, "a\0token\0");
+    set_memory(with_watch - 1);
+    EXPECT_ERROR(guest, NS_WIRE_WRITE, 0, "a\0value", "ENOSPC");
+    set_memory(with_watch);
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a\0value");
+    EXPECT_EVENT(guest, "a\0token\0");
+}
+
+/* What nobody has taken is the reader's, and ends with it. */
+static void unread_output_counts(void **state)
+{
+    enum { REQUESTS = 40 };
+    static char batch[REQUESTS * 64];
+    unsigned long before = used_memory();
+    bool whole = true;
+    size_t size = 0;
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0outstanding\0000\0");
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0,
+              "big\0"
+              "0123456789012345678901234567890123456789012345678901234567890123456789");
+    for (int i = 0; i < REQUESTS; i++)
+        size += raw_format(batch + size, NS_WIRE_READ, 0, 0, "big", 4);
+    for (int i = 0; i < 10000 && used_memory() < before + 4096; i++) {
+        ssize_t sent = whole ? send(guest, batch, size, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+
+        whole = sent < 0 || sent == (ssize_t)size; /* the socket's own buffer is filled before */
+    }
+    assert_true(used_memory() >= before + 4096);
+    EXPECT(fd, NS_WIRE_CONTROL, 0, "check\0", "OK\0");
+    close(guest);
+    guest = raw_connect(&names);
+    for (int i = 0; i < 10000 && used_memory() > before + 4096; i++)
+        continue;
+    assert_true(used_memory() < before + 4096);
+}
+
+/* Requests that came together are run as long as no more than so many replies wait; then these are sent first. */
+static void replies_up_to_the_limit(void **state)
+{
+    enum { REQUESTS = 12 };
+    char batch[REQUESTS * 32], payload[64];
+
+    (void)state;
+    for (int limit = 1; limit <= REQUESTS; limit++) {
+        int needed = snprintf(payload, sizeof(payload), "5%coutstanding%c%d", 0, 0, limit);
+        unsigned long writes;
+        struct message reply;
+        size_t size = 0;
+
+        raw_ask(fd, NS_WIRE_SET_QUOTA, 0, payload, (size_t)needed + 1, &reply);
+        for (int i = 0; i < REQUESTS; i++)
+            size += raw_format(batch + size, NS_WIRE_READ, 0, 0, "/local", 7);
+        writes = read_number("/stats/server/writes");
+        raw_bytes(guest, batch, size);
+        for (int i = 0; i < REQUESTS; i++)
+            raw_receive(guest, &reply);
+        writes = read_number("/stats/server/writes") - writes;
+        assert_int_equal(writes, (REQUESTS + limit - 1) / limit + 1);
+    }
+}
+
+static void a_transaction_counts_different_names(void **state)
+{
+    uint32_t tx;
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0transaction-nodes\0003\0");
+    tx = raw_begin(guest);
+    for (int i = 0; i < 10; i++) {
+        EXPECT_OK(guest, NS_WIRE_WRITE, tx, "a\0x");
+        EXPECT(guest, NS_WIRE_READ, tx, "/local/domain/5/a\0", "x");
+        EXPECT_ERROR(guest, NS_WIRE_READ, tx, "none\0", "ENOENT");
+        EXPECT(guest, NS_WIRE_READ, tx, "/local/domain/5\0", "");
+    }
+    EXPECT_ERROR(guest, NS_WIRE_READ, tx, "b\0", "ENOSPC");
+    EXPECT_ERROR(guest, NS_WIRE_WRITE, tx, "b\0x", "ENOSPC");
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, tx, "T\0");
+}
+
+/* One guest has reached every limit: names, watches, memory, transactions, replies that it does not take. What
+ * another asks for costs as many requests and system calls as if it were alone. */
+static void who_is_at_its_limits_stops_nobody(void **state)
+{
+    enum { REQUESTS = 1000 };
+    int neighbour = raw_guest(fd, 6);
+    unsigned long reads, writes, requests;
+    char batch[4096];
+    size_t size = 0;
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_MKDIR, 0, "/local/domain/6\0");
+    EXPECT_OK(fd, NS_WIRE_SET_PERMS, 0, "/local/domain/6\0n6\0");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0nodes\0001\0");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0watches\0001\0");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0transactions\0001\0");
+    EXPECT_OK(guest, NS_WIRE_WATCH, 0, "/local/domain/6\0t\0");
+    EXPECT_EVENT(guest, "/local/domain/6\0t\0");
+    EXPECT_ERROR(guest, NS_WIRE_WATCH, 0, "a\0t\0", "ENOSPC");
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, 0, "a\0", "ENOSPC");
+    raw_begin(guest);
+    EXPECT_ERROR(guest, NS_WIRE_TRANSACTION_START, 0, "\0", "ENOSPC");
+    set_memory(1);
+    while (size + 64 < sizeof(batch))
+        size += raw_format(batch + size, NS_WIRE_WRITE, 0, 0, "a\0x", 3);
+    while (send(guest, batch, size, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size)
+        continue;
+    requests = read_number("/stats/server/requests");
+    for (int quiet = 0; quiet < 50; requests++) /* until it can't go on */
+        if (read_number("/stats/server/requests") == requests + 1) {
+            quiet++;
+        } else {
+            quiet = 0;
+            requests = read_number("/stats/server/requests") - 1;
+        }
+    reads = read_number("/stats/server/reads");
+    writes = read_number("/stats/server/writes");
+    for (int i = 0; i < REQUESTS; i++)
+        EXPECT_OK(neighbour, NS_WIRE_WRITE, 0, "x\0value");
+    assert_in_range(read_number("/stats/server/requests") - requests, REQUESTS, REQUESTS + 8);
+    assert_in_range(read_number("/stats/server/reads") - reads, REQUESTS, REQUESTS + 8);
+    assert_in_range(read_number("/stats/server/writes") - writes, REQUESTS, REQUESTS + 8);
+    close(neighbour);
+}
+
 /* A dead domain leaves no use and no limits of its own to the next. */
 static void a_new_domain_begins_anew(void **state)
 {
@@ -243,9 +421,17 @@ static void counters_equal_a_recount(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ACCOUNT_TEST(names_up_to_the_limit),    ACCOUNT_TEST(values_paths_and_permissions),
-        ACCOUNT_TEST(watches_and_transactions), ACCOUNT_TEST(a_new_domain_begins_anew),
-        ACCOUNT_TEST(quota_operations),         cmocka_unit_test(counters_equal_a_recount),
+        ACCOUNT_TEST(names_up_to_the_limit),
+        ACCOUNT_TEST(values_paths_and_permissions),
+        ACCOUNT_TEST(watches_and_transactions),
+        ACCOUNT_TEST(a_new_domain_begins_anew),
+        ACCOUNT_TEST(memory_up_to_the_limit),
+        ACCOUNT_TEST(unread_output_counts),
+        ACCOUNT_TEST(replies_up_to_the_limit),
+        ACCOUNT_TEST(a_transaction_counts_different_names),
+        ACCOUNT_TEST(who_is_at_its_limits_stops_nobody),
+        ACCOUNT_TEST(quota_operations),
+        cmocka_unit_test(counters_equal_a_recount),
     };
 
     return cmocka_run_group_tests_name("account", tests, NULL, NULL);
