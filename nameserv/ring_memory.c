@@ -60,6 +60,15 @@ static bool is_socket(int fd)
     return fstat(fd, &file) == 0 && S_ISSOCK(file.st_mode);
 }
 
+/* One that is not would be readable, or hung up, for ever, and nothing could be taken from it. */
+static bool is_connected(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof(peer);
+
+    return getpeername(fd, (struct sockaddr *)&peer, &size) == 0;
+}
+
 static bool is_eventfd(int fd)
 {
     static const char is[] = "anon_inode:[eventfd]";
@@ -78,6 +87,9 @@ static int check_event(int fd, struct ns_reason *reason)
     if (!is_socket(fd) && !is_eventfd(fd))
         return ns_ring_refuse(reason,
                               "the second and third descriptor must be eventfds or sockets");
+    if (is_socket(fd) && !is_connected(fd))
+        return ns_ring_refuse(reason,
+                              "a socket to notify the server or the guest by must be connected");
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
     return 0;

@@ -435,6 +435,7 @@ static void what_could_harm_the_server_is_refused(void **state)
     int shrinks = memory_of(4096, F_SEAL_GROW), small = memory_of(4095, F_SEAL_SHRINK);
     int read_only = memory_of(4096, F_SEAL_SHRINK | F_SEAL_WRITE);
     int file = open("/tmp", O_TMPFILE | O_RDWR, 0600), ends[2];
+    int loose = socket(AF_UNIX, SOCK_STREAM, 0); /* hung up for ever */
 
     (void)state;
     assert_int_equal(pipe(ends), 0);
@@ -446,11 +447,14 @@ static void what_could_harm_the_server_is_refused(void **state)
     expect_refused(ring.memory, ends[0], ring.to_guest);
     expect_refused(ring.memory, ring.to_server, ends[1]);
     expect_refused(ring.memory, ring.memory, ring.to_guest);
+    expect_refused(ring.memory, loose, ring.to_guest);
+    expect_refused(ring.memory, ring.to_server, loose);
     assert_int_equal(ns_guest_ring_introduce(monitor, &ring, DOMID, -1), 0);
     close(shrinks);
     close(small);
     close(read_only);
     close(file);
+    close(loose);
     close(ends[0]);
     close(ends[1]);
 }
