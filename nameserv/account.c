@@ -18,6 +18,7 @@ struct ns_accounts {
     struct ns_account *last;      /* the one that was asked for last: mostly the next, too */
     struct ns_account *concerned; /* by the commit under way */
     struct ns_quotas plain, xenstore;
+    uint64_t most[NS_QUOTAS];
 };
 
 static const char *const names[NS_QUOTAS] = {
@@ -107,6 +108,11 @@ const struct ns_quotas *ns_quotas_default(struct ns_store *store,
                                           const struct ns_authority *authority)
 {
     return ns_accounts_defaults(store, authority);
+}
+
+uint64_t *ns_quotas_most(struct ns_store *store)
+{
+    return store->accounts->most;
 }
 
 static void take_defaults(struct ns_store *store, struct ns_account *account)
@@ -261,6 +267,15 @@ int ns_accounts_judge(struct ns_commit *commit)
     return rc;
 }
 
+static void see(uint64_t *most, const struct ns_account *account)
+{
+    if (account->exempt)
+        return;
+    ns_quota_seen(most, NS_QUOTA_NODES, account->nodes);
+    ns_quota_seen(most, NS_QUOTA_MEMORY, ns_account_memory(account));
+    ns_quota_seen(most, NS_QUOTA_SOFT_MEMORY, ns_account_memory(account));
+}
+
 void ns_accounts_end(struct ns_store *store, bool published)
 {
     struct ns_account *account;
@@ -271,6 +286,7 @@ void ns_accounts_end(struct ns_store *store, bool published)
             account->nodes += (uint64_t)account->more_nodes;
             account->bytes += (uint64_t)account->more_bytes;
             warn(account);
+            see(store->accounts->most, account);
         }
         account->more_nodes = account->more_bytes = 0;
         account->concerned = false;

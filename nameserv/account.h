@@ -80,6 +80,16 @@ struct ns_account *ns_account_of(struct ns_store *store, const struct ns_identit
 /* A domain is gone: the next with its number begins with the defaults. Its names must be removed already. */
 void ns_account_forget(struct ns_store *store, const struct ns_authority *authority, uint32_t id);
 
+/* The most that any account but the exempt has had of each since the daemon began, or since it was set to 0: what an
+ * administrator needs to know before he lowers a limit. */
+uint64_t *ns_quotas_most(struct ns_store *store);
+
+static inline void ns_quota_seen(uint64_t *most, enum ns_quota quota, uint64_t used)
+{
+    if (used > most[quota])
+        most[quota] = used;
+}
+
 /* ---- limits that are set at run time (quotas.c) ---- */
 
 /* Set a limit of an account, or, without one, what new accounts of the part begin with. Listeners of the store

@@ -152,6 +152,22 @@ static int set_quota(struct ns_call *call)
     return error;
 }
 
+/* quota max: the most that any had. quota max -r: and begin anew. */
+static int say_most(struct ns_call *call)
+{
+    uint64_t *most = ns_quotas_most(call->server->store);
+    int error = 0;
+
+    if (call->arguments.count > 3 ||
+        (call->arguments.count == 3 && strcmp(argument(call, 1), "-r") != 0))
+        return ns_call_refuse(call, EINVAL, "quota max takes nothing, or -r");
+    for (enum ns_quota quota = 0; quota < NS_QUOTAS && error == 0; quota++)
+        error = say(call, "%-17s: %8llu\n", ns_quota_name(quota), (unsigned long long)most[quota]);
+    if (call->arguments.count == 3)
+        memset(most, 0, NS_QUOTAS * sizeof(*most));
+    return error;
+}
+
 static int run_quota(struct ns_call *call)
 {
     struct ns_account *account;
@@ -161,10 +177,31 @@ static int run_quota(struct ns_call *call)
         return say_quotas(call, ns_quotas_default(call->server->store, &ns_authority_xenstore));
     if (strcmp(argument(call, 0), "set") == 0)
         return set_quota(call);
+    if (strcmp(argument(call, 0), "max") == 0)
+        return say_most(call);
     if (call->arguments.count > 2)
         return ns_call_refuse(call, EINVAL, "quota takes nothing, 'set', or one domain or user");
     error = find_account(call, 0, &account);
     return error < 0 ? error : say_account(call, account);
+}
+
+/* Limits that only warn; soft-memory, which other servers call memory here. */
+static int run_quota_soft(struct ns_call *call)
+{
+    struct ns_store *store = call->server->store;
+    uint64_t limit;
+
+    if (call->arguments.count == 1)
+        return say(call, "memory           : %8u\n",
+                   ns_quotas_default(store, &ns_authority_xenstore)->limit[NS_QUOTA_SOFT_MEMORY]);
+    if (call->arguments.count != 4 || strcmp(argument(call, 0), "set") != 0 ||
+        (strcmp(argument(call, 1), "memory") != 0 &&
+         strcmp(argument(call, 1), "soft-memory") != 0) ||
+        ns_wire_number(argument(call, 2), UINT32_MAX, &limit) < 0)
+        return ns_call_refuse(call, EINVAL,
+                              "quota-soft takes nothing, or 'set memory' and a limit");
+    ns_quota_set(store, &ns_authority_xenstore, NULL, NS_QUOTA_SOFT_MEMORY, (uint32_t)limit);
+    return 0;
 }
 
 static int run_live_update(struct ns_call *call)
@@ -182,7 +219,8 @@ static const struct command commands[] = {
     {"logfile", "[PATH|syslog:FACILITY|off]", ns_control_logfile, 0, 1},
     {"memreport", "", run_memreport, 0, 0},
     {"print", "TEXT", run_print, 1, 1},
-    {"quota", "[DOMID|uid:UID | set NAME LIMIT [DOMID|uid:UID]]", run_quota, 0, 4},
+    {"quota", "[DOMID|uid:UID | set NAME LIMIT [DOMID|uid:UID] | max [-r]]", run_quota, 0, 4},
+    {"quota-soft", "[set memory LIMIT]", run_quota_soft, 0, 3},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

@@ -278,6 +278,9 @@ static int add_watch(struct ns_connection *connection, const char *path, const c
     connection->watch_count++;
     connection->account->watches++;
     connection->account->watch_bytes += ns_events_watch_bytes(watch);
+    if (!connection->account->exempt)
+        ns_quota_seen(ns_quotas_most(connection->server->store), NS_QUOTA_WATCHES,
+                      connection->account->watches);
     *result = watch;
     return 0;
 }

@@ -72,6 +72,14 @@ void ns_operations_read_error(struct ns_query *query, const char *below, void *a
 
 /* ---- replies ---- */
 
+static void count_unsent(struct ns_connection *connection)
+{
+    connection->unsent++;
+    if (!connection->account->exempt)
+        ns_quota_seen(ns_quotas_most(connection->server->store), NS_QUOTA_OUTSTANDING,
+                      connection->unsent);
+}
+
 void ns_operations_reply(struct ns_connection *connection, const struct ns_wire_header *request,
                          const void *payload, size_t size)
 {
@@ -79,7 +87,7 @@ void ns_operations_reply(struct ns_connection *connection, const struct ns_wire_
 
     header.size = (uint32_t)size;
     ns_connection_send(connection, &header, payload);
-    connection->unsent++;
+    count_unsent(connection);
     connection->server->counters.replies++;
 }
 
@@ -93,7 +101,7 @@ void ns_operations_refuse(struct ns_connection *connection, const struct ns_wire
     header.type = NS_WIRE_ERROR;
     header.size = (uint32_t)strlen(name) + 1;
     ns_connection_send(connection, &header, name);
-    connection->unsent++;
+    count_unsent(connection);
     connection->server->counters.replies++;
     connection->server->counters.errors++;
 }
@@ -117,10 +125,15 @@ int ns_call_put_number(struct ns_call *call, const char *prefix, uint64_t number
 
 /* ---- quotas ---- */
 
+/* May the caller have one more of what it has `used` of? Then it is going to. */
 static bool allows(const struct ns_call *call, enum ns_quota quota, uint64_t used)
 {
-    return call->connection->who.privileged ||
-           ns_account_allows(call->connection->account, quota, used);
+    if (call->connection->who.privileged)
+        return true;
+    if (!ns_account_allows(call->connection->account, quota, used))
+        return false;
+    ns_quota_seen(ns_quotas_most(call->server->store), quota, used + 1);
+    return true;
 }
 
 static int over(struct ns_call *call, enum ns_quota quota, const char *what)

@@ -322,6 +322,37 @@ static void quota_operations(void **state)
     EXPECT_ERROR(fd, NS_WIRE_SET_QUOTA, 0, "1\0nodes\0001\0001\0", "EINVAL");
 }
 
+static void expect_line(const char *answer, const char *line)
+{
+    if (strstr(answer, line) == NULL)
+        fail_msg("no '%s' in:\n%s", line, answer);
+}
+
+static void the_most_of_each_and_soft_limits(void **state)
+{
+    struct message reply;
+
+    (void)state;
+    raw_ask(fd, NS_WIRE_CONTROL, 0, "quota\0max\0-r", 13, &reply);
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a/b\00012345");
+    EXPECT_OK(guest, NS_WIRE_RM, 0, "a\0");
+    EXPECT_OK(guest, NS_WIRE_WATCH, 0, "a\0t\0");
+    EXPECT_EVENT(guest, "a\0t\0");
+    EXPECT_OK(guest, NS_WIRE_UNWATCH, 0, "a\0t\0");
+    raw_ask(fd, NS_WIRE_CONTROL, 0, "quota\0max\0-r", 13, &reply);
+    expect_line(reply.payload, "nodes            :        3\n");
+    expect_line(reply.payload, "watches          :        1\n");
+    expect_line(reply.payload, "outstanding      :        1\n");
+    expect_line(reply.payload, "transactions     :        0\n");
+    raw_ask(fd, NS_WIRE_CONTROL, 0, "quota\0max", 10, &reply);
+    expect_line(reply.payload, "nodes            :        0\n");
+    EXPECT_ERROR(fd, NS_WIRE_CONTROL, 0, "quota\0max\0-x\0", "EINVAL");
+    EXPECT(fd, NS_WIRE_CONTROL, 0, "quota-soft\0", "memory           :  2097152\n\0");
+    EXPECT_OK(fd, NS_WIRE_CONTROL, 0, "quota-soft\0set\0memory\0005000\0");
+    EXPECT(fd, NS_WIRE_GET_QUOTA, 0, "soft-memory\0", "5000\0");
+    EXPECT_ERROR(fd, NS_WIRE_CONTROL, 0, "quota-soft\0set\0nodes\0005000\0", "EINVAL");
+}
+
 /* ---- random operations, and a recount after each commit ---- */
 
 enum { ROUNDS = 3000, OPEN = 4 };
@@ -430,6 +461,7 @@ int main(void)
         ACCOUNT_TEST(replies_up_to_the_limit),
         ACCOUNT_TEST(a_transaction_counts_different_names),
         ACCOUNT_TEST(who_is_at_its_limits_stops_nobody),
+        ACCOUNT_TEST(the_most_of_each_and_soft_limits),
         ACCOUNT_TEST(quota_operations),
         cmocka_unit_test(counters_equal_a_recount),
     };
