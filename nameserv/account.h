@@ -30,7 +30,7 @@ enum ns_quota {
     NS_QUOTA_TRANSACTION_NODES, /* different names that one transaction asks for */
     NS_QUOTA_NODE_PERMISSIONS,
     NS_QUOTA_PATH_MAX,  /* bytes; below /local/domain/N/ those that follow */
-    NS_QUOTA_NODE_SIZE, /* bytes of a value */
+    NS_QUOTA_NODE_SIZE, /* bytes of a value; for a domain of all of a name (node_size.c) */
     NS_QUOTAS,
 };
 

@@ -49,6 +49,39 @@ static int may_write(const struct applying *applying)
     return ns_txn_denied(applying->reason, applying->op->data, NS_PERM_WRITE);
 }
 
+/* ---- how large ---- */
+
+static int judge_size(const struct applying *applying, const struct ns_node_size *node)
+{
+    return ns_node_size_judge(applying->mount->store, applying->who, node, applying->op->data,
+                              applying->reason);
+}
+
+/* The first name that is missing, with its NUL: it is added to the nearest entry's list. */
+static size_t first_missing(const struct applying *applying)
+{
+    const char *missing = applying->op->data + applying->existing;
+
+    return strcspn(missing + (*missing == '/'), "/") + 1;
+}
+
+/* Both what is written, and if that is new, the name in which it is made. */
+static int may_be_so_large(const struct applying *applying)
+{
+    const struct ns_entry *nearest = applying->nearest;
+    bool exists = applying->existing == applying->op->path_size;
+    const struct ns_node_size written = {.perms = nearest->perms->count,
+                                         .value = applying->op->value_size,
+                                         .children = exists ? nearest : NULL};
+    const struct ns_node_size above = {.perms = nearest->perms->count,
+                                       .value = nearest->value_size,
+                                       .children = nearest,
+                                       .more_names = exists ? 0 : first_missing(applying)};
+    int rc = judge_size(applying, &written);
+
+    return rc == 0 && !exists ? judge_size(applying, &above) : rc;
+}
+
 /* ---- creating ---- */
 
 /* The list of an entry made below one with `above`: the same, but what the unprivileged create is theirs. */
@@ -157,6 +190,8 @@ static int apply_write(const struct applying *applying)
     const struct ns_op *op = applying->op;
     int rc = may_write(applying);
 
+    if (rc == 0)
+        rc = may_be_so_large(applying);
     if (rc == 0 && needs_levels(applying))
         rc = create_levels(applying, op->path_size);
     if (rc == 0)
@@ -213,10 +248,13 @@ static int apply_set_perms(const struct applying *applying)
 {
     const struct ns_op *op = applying->op;
     const struct ns_perm *now = &applying->nearest->perms->list[0], *then = &op->perms->list[0];
+    const struct ns_node_size node = {.perms = op->perms->count,
+                                      .value = applying->nearest->value_size,
+                                      .children = applying->nearest};
+    int rc;
 
     if (applying->existing < op->path_size) {
-        int rc = may_write(applying);
-
+        rc = may_write(applying);
         return rc != 0 ? rc : ns_txn_absent(applying->reason, op->data);
     }
     if (!ns_owns(applying->mount->authority, applying->nearest->perms, applying->who))
@@ -225,7 +263,8 @@ static int apply_set_perms(const struct applying *applying)
     if ((then->id != now->id || then->generation != now->generation) && !applying->who->privileged)
         return ns_reason_set(applying->reason, EPERM, op->data,
                              "not permitted: only root gives a name to another owner");
-    return ns_build_set_perms(applying->build, op->data, op->path_size, op->perms);
+    rc = judge_size(applying, &node);
+    return rc != 0 ? rc : ns_build_set_perms(applying->build, op->data, op->path_size, op->perms);
 }
 
 static int apply_touch(const struct applying *applying)

@@ -357,6 +357,21 @@ int ns_accounts_take(struct ns_store *store);
  * it. So no list in the tree names a dead domain, and a restart can begin generations anew. */
 int ns_domains_judge(struct ns_commit *commit);
 
+/* ---- node_size.c ---- */
+
+enum { NS_NODE_PERM_BYTES = 8 };
+
+/* A name as it would be. */
+struct ns_node_size {
+    size_t perms, value;
+    const struct ns_entry *children; /* those of this entry; NULL: none */
+    size_t more_names;               /* bytes of one that is added, with its NUL */
+};
+
+/* May a domain make the name so large? Others are not judged. 0, -ENOSPC with a sentence, -ENOMEM. */
+int ns_node_size_judge(struct ns_store *store, const struct ns_identity *who,
+                       const struct ns_node_size *node, const char *path, struct ns_reason *reason);
+
 struct ns_account;
 struct ns_quotas;
 

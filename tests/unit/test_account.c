@@ -64,9 +64,18 @@ static void values_paths_and_permissions(void **state)
     struct message reply;
 
     (void)state;
-    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0node-size\0003\0");
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0node-size\00011\0"); /* 8 for a permission */
     EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a\000123");
     EXPECT_ERROR(guest, NS_WIRE_WRITE, 0, "a\0001234", "ENOSPC");
+    EXPECT_ERROR(guest, NS_WIRE_WRITE, 0, "b\0001234", "ENOSPC");
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, 0, "b\0", "ENOSPC"); /* a list of 4 bytes */
+    EXPECT_ERROR(guest, NS_WIRE_MKDIR, 0, "a/b\0", "ENOSPC");
+    EXPECT_ERROR(guest, NS_WIRE_SET_PERMS, 0, "a\0n5\0r1\0", "ENOSPC");
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a\0001");
+    EXPECT_OK(guest, NS_WIRE_MKDIR, 0, "a/b\0");
+    EXPECT_ERROR(guest, NS_WIRE_WRITE, 0, "a\00012", "ENOSPC");
+    EXPECT_OK(fd, NS_WIRE_WRITE, 0, "/local/domain/5/a\000123456789012"); /* the privileged may */
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0node-size\0002048\0");
     EXPECT_OK(guest, NS_WIRE_SET_PERMS, 0, "a\0n5\0r1\0r2\0r3\0r4\0");
     EXPECT_ERROR(guest, NS_WIRE_SET_PERMS, 0, "a\0n5\0r1\0r2\0r3\0r4\0r6\0", "ENOSPC");
     EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0path-max\00010\0");
