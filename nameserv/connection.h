@@ -306,15 +306,17 @@ int ns_server_admit(struct ns_server *server, int fd);
 bool ns_operation_run(struct ns_connection *connection, const struct ns_wire_header *header,
                       const char *payload);
 
+/* /stats/self/error */
+void ns_operations_read_error(struct ns_query *query, const char *below, void *arg);
+
+/* ---- operations_txn.c ---- */
+
 /* A transaction of that number, as if it had been open and was ended: all in it is answered with EAGAIN. 0,
  * -EEXIST, -ENOMEM. */
 int ns_operations_take_txn(struct ns_connection *connection, uint32_t id);
 
 /* Abort what the client has open. */
 void ns_operations_reset(struct ns_connection *connection);
-
-/* /stats/self/error */
-void ns_operations_read_error(struct ns_query *query, const char *below, void *arg);
 
 /* ---- accessed.c ---- */
 

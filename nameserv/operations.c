@@ -125,8 +125,7 @@ int ns_call_put_number(struct ns_call *call, const char *prefix, uint64_t number
 
 /* ---- quotas ---- */
 
-/* May the caller have one more of what it has `used` of? Then it is going to. */
-static bool allows(const struct ns_call *call, enum ns_quota quota, uint64_t used)
+bool ns_call_allows(const struct ns_call *call, enum ns_quota quota, uint64_t used)
 {
     if (call->connection->who.privileged)
         return true;
@@ -136,7 +135,7 @@ static bool allows(const struct ns_call *call, enum ns_quota quota, uint64_t use
     return true;
 }
 
-static int over(struct ns_call *call, enum ns_quota quota, const char *what)
+int ns_call_over(struct ns_call *call, enum ns_quota quota, const char *what)
 {
     return ns_call_refuse(
         call, quota == NS_QUOTA_PATH_MAX ? EINVAL : ENOSPC, "you may have %u %s (quota %s)",
@@ -206,8 +205,8 @@ static int run_write(struct ns_call *call)
 {
     size_t size = call->arguments.rest_size;
 
-    if (size > 0 && !allows(call, NS_QUOTA_NODE_SIZE, size - 1))
-        return over(call, NS_QUOTA_NODE_SIZE, "bytes in a value");
+    if (size > 0 && !ns_call_allows(call, NS_QUOTA_NODE_SIZE, size - 1))
+        return ns_call_over(call, NS_QUOTA_NODE_SIZE, "bytes in a value");
     return ns_txn_write(call->txn, call->path, call->arguments.rest, size);
 }
 
@@ -234,8 +233,8 @@ static int run_set_perms(struct ns_call *call)
             call, EINVAL,
             "%s: a permission is one of the letters n, r, w, b and a number, as in 'r0'",
             call->path);
-    if (!allows(call, NS_QUOTA_NODE_PERMISSIONS, (uint64_t)count - 1))
-        return over(call, NS_QUOTA_NODE_PERMISSIONS, "permissions of a name");
+    if (!ns_call_allows(call, NS_QUOTA_NODE_PERMISSIONS, (uint64_t)count - 1))
+        return ns_call_over(call, NS_QUOTA_NODE_PERMISSIONS, "permissions of a name");
     if (call->path[0] == '@')
         return ns_special_change_perms(call, list, (size_t)count);
     return ns_txn_set_perms(call->txn, call->path, list, (size_t)count);
@@ -297,128 +296,6 @@ static int run_reset_watches(struct ns_call *call)
     return 0;
 }
 
-/* ---- transactions ---- */
-
-static struct ns_client_txn *find_txn(struct ns_connection *connection, uint32_t id)
-{
-    struct ns_client_txn *txn;
-
-    LIST_FOREACH (txn, &connection->txns, link)
-        if (txn->id == id)
-            break;
-    return txn;
-}
-
-static uint32_t unused_txn_id(struct ns_connection *connection)
-{
-    do
-        connection->last_txn_id++;
-    while (connection->last_txn_id == 0 || find_txn(connection, connection->last_txn_id) != NULL);
-    return connection->last_txn_id;
-}
-
-static void free_txn(struct ns_connection *connection, struct ns_client_txn *txn)
-{
-    LIST_REMOVE(txn, link);
-    connection->txn_count--;
-    connection->account->transactions--;
-    ns_accessed_forget(txn);
-    free(txn);
-}
-
-static int run_transaction_start(struct ns_call *call)
-{
-    struct ns_connection *connection = call->connection;
-    struct ns_client_txn *txn;
-    int error;
-
-    if (call->in != NULL)
-        return ns_call_refuse(call, EBUSY, "a transaction can't be started inside of another");
-    if (connection->txn_count >= call->server->txns_max)
-        return ns_call_refuse(call, ENOSPC, "a connection may have %u open transactions",
-                              call->server->txns_max);
-    if (!ns_turn_begin(connection))
-        return NS_CALL_HELD;
-    if (!allows(call, NS_QUOTA_TRANSACTIONS, connection->account->transactions))
-        return over(call, NS_QUOTA_TRANSACTIONS, "open transactions");
-    txn = calloc(1, sizeof(*txn));
-    if (txn == NULL)
-        return -ENOMEM;
-    error = ns_txn_begin(call->server->store, &connection->who, &txn->txn);
-    if (error < 0) {
-        free(txn);
-        return error;
-    }
-    ns_txn_on_conflict(txn->txn, ns_turn_lost, connection);
-    txn->began = ns_loop_now(call->server->loop);
-    txn->id = unused_txn_id(connection);
-    ns_turn_started(connection, txn->id);
-    LIST_INSERT_HEAD(&connection->txns, txn, link);
-    connection->txn_count++;
-    connection->account->transactions++;
-    return ns_call_put_number(call, "", txn->id);
-}
-
-int ns_operations_take_txn(struct ns_connection *connection, uint32_t id)
-{
-    struct ns_client_txn *txn;
-    int error;
-
-    if (find_txn(connection, id) != NULL)
-        return -EEXIST;
-    txn = calloc(1, sizeof(*txn));
-    if (txn == NULL)
-        return -ENOMEM;
-    error = ns_txn_begin(connection->server->store, &connection->who, &txn->txn);
-    if (error < 0) {
-        free(txn);
-        return error;
-    }
-    ns_txn_expire(txn->txn);
-    txn->id = id;
-    LIST_INSERT_HEAD(&connection->txns, txn, link);
-    connection->txn_count++;
-    connection->account->transactions++;
-    return 0;
-}
-
-static int run_transaction_end(struct ns_call *call)
-{
-    const char *how = call->arguments.first;
-    struct ns_txn *txn = call->in->txn;
-    uint64_t version;
-    uint32_t id;
-    int error = 0;
-
-    if (strcmp(how, "T") != 0 && strcmp(how, "F") != 0)
-        return ns_call_refuse(call, EINVAL, "a transaction ends with T (commit) or F (abort)");
-    if (*how == 'T' && !ns_turn_allows(call->connection, txn))
-        return NS_CALL_HELD;
-    id = call->in->id;
-    free_txn(call->connection, call->in);
-    call->in = NULL;
-    if (*how == 'T')
-        error = ns_txn_commit(txn, &version, &call->reason);
-    else
-        ns_txn_abort(txn);
-    ns_turn_ended(call->connection, id, *how == 'T' && error == 0);
-    return error;
-}
-
-void ns_operations_reset(struct ns_connection *connection)
-{
-    struct ns_client_txn *txn, *next;
-
-    ns_events_reset(connection);
-    ns_listing_drop(connection);
-    for (txn = LIST_FIRST(&connection->txns); txn != NULL; txn = next) {
-        next = LIST_NEXT(txn, link);
-        ns_txn_abort(txn->txn);
-        free_txn(connection, txn);
-    }
-    ns_turn_reset(connection);
-}
-
 /* ---- the table and the dispatcher ---- */
 
 static const struct ns_operation operations[] = {
@@ -430,9 +307,9 @@ static const struct ns_operation operations[] = {
     [NS_WIRE_WATCH] = {"WATCH", run_watch, NS_WIRE_TEXTS, NS_TXN_IGNORED, NS_PATH_NODE_OR_SPECIAL},
     [NS_WIRE_UNWATCH] = {"UNWATCH", run_unwatch, NS_WIRE_PAIR, NS_TXN_IGNORED,
                          NS_PATH_NODE_OR_SPECIAL},
-    [NS_WIRE_TRANSACTION_START] = {"TRANSACTION_START", run_transaction_start, NS_WIRE_ANYTHING,
+    [NS_WIRE_TRANSACTION_START] = {"TRANSACTION_START", ns_operations_run_start, NS_WIRE_ANYTHING,
                                    NS_TXN_CHECKED, NS_PATH_NONE},
-    [NS_WIRE_TRANSACTION_END] = {"TRANSACTION_END", run_transaction_end, NS_WIRE_STRING,
+    [NS_WIRE_TRANSACTION_END] = {"TRANSACTION_END", ns_operations_run_end, NS_WIRE_STRING,
                                  NS_TXN_NEEDED, NS_PATH_NONE},
     [NS_WIRE_GET_DOMAIN_PATH] = {"GET_DOMAIN_PATH", ns_domain_run_path, NS_WIRE_STRING,
                                  NS_TXN_CHECKED, NS_PATH_NONE},
@@ -525,7 +402,7 @@ static int check_txn(struct ns_call *call)
 
     if (use == NS_TXN_IGNORED || (use != NS_TXN_NEEDED && call->header->tx == 0))
         return 0;
-    call->in = find_txn(call->connection, call->header->tx);
+    call->in = ns_operations_find_txn(call->connection, call->header->tx);
     if (call->in == NULL)
         return ns_call_refuse(call, ENOENT, "this connection has no transaction %u",
                               call->header->tx);
@@ -549,8 +426,8 @@ static int check_path(struct ns_call *call)
                               NS_PATH_MAX, NS_WIRE_RELATIVE_MAX);
     call->path = call->server->path_asked;
     call->path_size = (size_t)size;
-    if (!allows(call, NS_QUOTA_PATH_MAX, counted_size(call->path, call->path_size) - 1))
-        return over(call, NS_QUOTA_PATH_MAX, "bytes in a path");
+    if (!ns_call_allows(call, NS_QUOTA_PATH_MAX, counted_size(call->path, call->path_size) - 1))
+        return ns_call_over(call, NS_QUOTA_PATH_MAX, "bytes in a path");
     if (call->path[0] == '@' && operation->path == NS_PATH_NODE)
         return ns_call_refuse(call, EINVAL,
                               "%.100s: special names can only be watched and given permissions",
@@ -573,19 +450,6 @@ static int begin_own(struct ns_call *call)
     return ns_txn_begin(store, who, &call->txn);
 }
 
-/* What the privileged access is not limited, and need not be known. */
-static int note_accessed(struct ns_call *call)
-{
-    int error = 0;
-
-    if (call->in == NULL || call->path == NULL || call->connection->who.privileged ||
-        ns_accessed_has(call->in, call->path))
-        return 0;
-    if (!allows(call, NS_QUOTA_TRANSACTION_NODES, call->in->accessed_count))
-        error = over(call, NS_QUOTA_TRANSACTION_NODES, "names in a transaction");
-    return error == 0 ? ns_accessed_add(call->in, call->path) : error;
-}
-
 /* Run the operation in the client's transaction, or in one of its own. */
 static int run_in_txn(struct ns_call *call)
 {
@@ -597,7 +461,7 @@ static int run_in_txn(struct ns_call *call)
         ns_store_publish(call->server->store); /* it may look at the whole store */
     if (use < NS_TXN_VIEW)
         return call->operation->run(call);
-    error = note_accessed(call);
+    error = ns_operations_access(call);
     if (error == 0)
         error = begin_own(call);
     if (error < 0)

@@ -77,8 +77,27 @@ void ns_operations_reply(struct ns_connection *connection, const struct ns_wire_
 void ns_operations_refuse(struct ns_connection *connection, const struct ns_wire_header *request,
                           int error, const char *path, const char *text);
 
+/* May the caller have one more of what it has `used` of? Then it is going to. The privileged always may. */
+bool ns_call_allows(const struct ns_call *call, enum ns_quota quota, uint64_t used);
+
+/* Refuse because it may not; what: the plural of what there would be too many of. */
+int ns_call_over(struct ns_call *call, enum ns_quota quota, const char *what);
+
 /* Is a feature (NS_FEATURE_*) offered to the caller? */
 bool ns_call_offers(const struct ns_call *call, uint32_t feature);
+
+/* ---- operations_txn.c ---- */
+
+/* TRANSACTION_START and TRANSACTION_END. */
+int ns_operations_run_start(struct ns_call *call);
+int ns_operations_run_end(struct ns_call *call);
+
+/* The client's transaction with that number; NULL: there is none. */
+struct ns_client_txn *ns_operations_find_txn(struct ns_connection *connection, uint32_t id);
+
+/* The request asks for a name in the client's transaction, if it has one. 0, -ENOSPC, -ENOMEM. What the privileged
+ * ask for is not limited, and need not be known. */
+int ns_operations_access(struct ns_call *call);
 
 /* ---- operations_domain.c: for domains, and names that begin with '@' ---- */
 
