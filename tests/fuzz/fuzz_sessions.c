@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "nameserv/server.h"
+#include "nameserv/connection.h"
 #include "nameserv/tree.h"
 #include "nameserv/wire.h"
 
@@ -558,6 +558,21 @@ static void compare_with_tree(void)
     }
 }
 
+/* What accounts have is what is there. */
+static void recount(void)
+{
+    char why[NS_REASON_MAX] = "out of memory";
+
+    require(ns_server_recount(server, why, sizeof(why)) == 0, why);
+}
+
+static int has_nothing_open(struct ns_account *account, void *arg)
+{
+    (void)arg;
+    return account->watches != 0 || account->transactions != 0 || account->watch_bytes != 0 ||
+           account->unread_bytes != 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const unsigned uids[CLIENTS] = {0, 0, 1000};
@@ -574,12 +589,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i + 1 < size && i < 1000; i += 2)
         step(data[i], data[i + 1]);
     compare_with_tree();
+    recount();
     for (int i = 0; i < CLIENTS; i++)
         close(clients[i].fd);
     waiting = NULL;
     ns_loop_run(loop);
     ns_store_counters(store, &counters);
     require(counters.transactions_open == 0, "a transaction is left open");
+    recount();
+    require(ns_accounts_each(store, has_nothing_open, NULL) == 0, "an account still has something");
     require(ns_txn_begin(store, &ns_identity_stack, &txn) == 0 && ns_txn_remove(txn, "/f") == 0 &&
                 ns_txn_remove(txn, "/g") == 0 && ns_txn_write(txn, "/", "", 0) == 0 &&
                 ns_txn_set_perms(txn, "/", &perms, 1) == 0 && ns_txn_commit(txn, NULL, NULL) == 0,
