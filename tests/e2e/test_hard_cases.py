@@ -394,13 +394,12 @@ class Model:
 def test_changes_between_look_up_and_registration(seed):
     """New flows start as quickly as they can, a million a second, while routes, neighbours and definitions change as
     quickly as they can. Whenever changes stop and are applied, each frame goes by the newest decision: no flow
-    has been bound to what was true a moment before."""
+    has been bound to what was true a moment before. That a change comes in just between is luck here; test_binding
+    makes it happen."""
     window, capacity = 1024, 1 << 20
     with Daemon(window, capacity=capacity) as daemon:
         model, first = Model(daemon, seed), 0
-        for storm in range(600):
-            if storm >= 60 and daemon.number("lcore/0/flow/overtaken") > 0:
-                break
+        for _ in range(60):
             for _ in range(model.random.randrange(1, 30)):
                 model.change()
                 first += window
@@ -411,7 +410,6 @@ def test_changes_between_look_up_and_registration(seed):
             daemon.only(model.allowed(), 12 * window)
         assert daemon.generator.torn == 0
         assert daemon.number("lcore/0/flow/bound") > 50_000
-        assert daemon.number("lcore/0/flow/overtaken") > 0, "it did happen that a change came in between"
 
 
 @contextlib.contextmanager
