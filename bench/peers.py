@@ -90,8 +90,9 @@ route add 10.2.0.0/16 via 10.0.0.5
 """
 
 
-def announced_to_kedged(changes):
-    """The same, through kedged on af_packet ports: its control core on CPU 0, its worker polls on CPU 1."""
+def announced_to_kedged(changes, polls):
+    """The same, through kedged on af_packet ports: its worker polls on CPU 1, its control core polls or sleeps on CPU
+    0, which it shares with the sender as the kernel does that forwards in the sender's system calls."""
     with namespaces() as (sender, router, receiver), tempfile.TemporaryDirectory(prefix="kedge-bench-") as folder:
         with open(os.path.join(folder, "config"), "w", encoding="ascii") as file:
             file.write(KEDGED_CONFIGURATION)
@@ -99,7 +100,7 @@ def announced_to_kedged(changes):
         daemon = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{router}", programs.KEDGED, "--socket", path, "--config",
              os.path.join(folder, "config"), "--cores", "0,1", "--poll", "--file-prefix", programs.prefix(),
-             *([] if programs.hugepages() else ["--no-huge"])],
+             *(["--poll-control"] if polls else []), *([] if programs.hugepages() else ["--no-huge"])],
             stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             names = programs.Names(path)

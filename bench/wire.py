@@ -83,11 +83,13 @@ def measure_open_vswitch(report, quick):
                       cached=cached, range=spread(times))
 
 
-def measure_announcements(report, kedged, linux):
-    for name, rounds in (("push.announce_us", kedged), ("push.announce_us.linux", linux)):
+def measure_announcements(report, announced, linux):
+    rows = [("push.announce_us", announced[polls], {"control": "polls" if polls else "sleeps"})
+            for polls in (True, False)]
+    for name, rounds, keys in rows + [("push.announce_us.linux", linux, {})]:
         every = [value for one in rounds for value in one]
-        report.result(name + ".p50", median(every), "us", range=spread([median(one) for one in rounds]))
-        report.result(name + ".p99", percentile(every, 0.99), "us")
+        report.result(name + ".p50", median(every), "us", range=spread([median(one) for one in rounds]), **keys)
+        report.result(name + ".p99", percentile(every, 0.99), "us", **keys)
 
 
 def measure_torn(report, changes):
@@ -109,13 +111,14 @@ def run(report, rounds, quick):
     sizes = [1, 1000, 1000000]
     changes = 200 if quick else 1000
     times = {(polls, size): [] for polls in (True, False) for size in sizes}
-    linux, round_trips, announced, announced_linux = [], [], [], []
+    linux, round_trips, announced, announced_linux = [], [], {True: [], False: []}, []
     for _ in range(rounds):
         round_trips.append(cross_core())
         for key, list_ in times.items():
             list_.append(kedged_times(key[1], changes, key[0]))
         linux.append(peers.linux(changes, 10000))
-        announced.append(peers.announced_to_kedged(changes))
+        for polls, list_ in announced.items():
+            list_.append(peers.announced_to_kedged(changes, polls))
         announced_linux.append(peers.announced_to_linux(changes))
     report.result("push.cross_core_ns", median(round_trips), "ns", range=spread(round_trips))
     for polls in (True, False):

@@ -218,9 +218,19 @@ static bool all_sleep(const struct control *control)
     return true;
 }
 
+/* While workers are awake, what waits for a grace period will soon be over, and moved flows are handed over by a
+ * small ring that wakes nobody. */
+static uint64_t longest_sleep(const struct control *control)
+{
+    if (!all_sleep(control) &&
+        (ns_store_waits(control->store) || control->workers.options.log_moves))
+        return 500 * US;
+    return 100 * MS;
+}
+
 /* Say that we sleep, then look once more; a worker puts its request into the ring, then looks
  * whether we sleep (Dekker's pattern, a full fence on both sides). */
-static uint64_t sleep_long(struct control *control)
+static uint64_t sleep_announced(struct control *control)
 {
     atomic_store(&control->workers.control_sleeps, 1);
     NS_FENCE();
@@ -230,7 +240,7 @@ static uint64_t sleep_long(struct control *control)
             return 0;
         }
     }
-    return 100 * MS;
+    return longest_sleep(control);
 }
 
 static uint64_t sleep_time(struct control *control, bool active)
@@ -245,7 +255,7 @@ static uint64_t sleep_time(struct control *control, bool active)
         control->active_until = now + MS;
     if (now < control->active_until)
         return 50 * US;
-    return all_sleep(control) ? sleep_long(control) : 500 * US;
+    return sleep_announced(control);
 }
 
 static uint64_t hook(void *arg)

@@ -3,10 +3,11 @@
  * The control core's side of the data plane: takes the workers' requests in the loop's hook, sends
  * packets of the modules by orders, and decides how long the loop may sleep.
  *
- * Nobody announces a request by a system call while the control core is awake, so it looks at the
- * rings often: after something happened each 50 us, then each 500 us while a worker is awake. Only
- * when all workers sleep it sleeps long, and says so in workers->control_sleeps; whoever has a
- * request then wakes it, once.
+ * To wake the control core costs a worker a system call (10 us on a virtual machine), so a storm of requests must not
+ * do it for each: for a millisecond after something happened the control core looks at the rings each 50 us, and
+ * nobody wakes it. Then it sleeps long, and says so in workers->control_sleeps; whoever has a request wakes it, once.
+ * So the first request after a quiet millisecond is taken at once, and a worker pays for a thousand wake-ups a
+ * second at most.
  *
  * Thread safety: the control core only.
  */

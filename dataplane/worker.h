@@ -17,7 +17,7 @@
  *              request, counted, and never a data packet. The control core looks at the rings each round
  *              of its loop: a worker makes no system call to announce a packet. Only when it goes to sleep
  *              does it wake the control core, if its ring is not empty; and, once, when the control core
- *              has said that it sleeps for long (control_sleeps).
+ *              has said that it sleeps (control_sleeps).
  *   orders     control core -> worker: packets to send, questions about flows.
  *
  * One round of a worker: newest version, orders, notices and walks (flow_table_poll()), held packets that

@@ -9,6 +9,7 @@
 #include "nameserv/loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -259,11 +260,23 @@ static int wait_events(struct ns_loop *loop, uint64_t timeout)
     return count < 0 ? 0 : count;
 }
 
+/* Let those go first who share the CPU with a loop that polls: most of them are about to ask it for something, and
+ * would else wait until the scheduler takes the CPU away from it, which is some milliseconds. */
+static void step_aside(void)
+{
+    ns_rcu_offline();
+    sched_yield();
+    ns_rcu_online();
+}
+
 /* A thread that sleeps must not hold up grace periods; a round is a quiescent state. */
 static void sleep_and_take(struct ns_loop *loop, uint64_t timeout)
 {
     if (timeout == 0) {
-        ns_rcu_quiescent();
+        if (loop->event_count == 0)
+            step_aside();
+        else
+            ns_rcu_quiescent();
         loop->event_count = wait_events(loop, 0);
     } else {
         ns_rcu_offline();
@@ -285,7 +298,6 @@ void ns_loop_run(struct ns_loop *loop)
             if (io != NULL)
                 io->fn(io, loop->events[i].events);
         }
-        loop->event_count = 0;
         call_timers(loop);
         hook_says = loop->hook != NULL ? loop->hook(loop->hook_arg) : UINT64_MAX;
     }

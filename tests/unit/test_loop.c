@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -235,6 +237,54 @@ static void the_hook_can_poll(void **state)
     assert_int_equal(calls, 10);
 }
 
+/* ---- who shares the CPU with a loop that polls ---- */
+
+enum { ROUNDS = 2000 };
+static _Atomic bool runs, over;
+static unsigned turns; /* of the other thread */
+
+static void pin(void)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(sched_getcpu(), &set);
+    assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof(set), &set), 0);
+}
+
+static void *take_turns(void *arg)
+{
+    for (runs = true; !over; turns++)
+        sched_yield();
+    return arg;
+}
+
+static uint64_t poll_for_long(void *arg)
+{
+    if (runs && ++*(int *)arg == ROUNDS)
+        ns_loop_stop(loop);
+    return 0;
+}
+
+/* Or it would have thousands of rounds for each turn of the other. */
+static void a_loop_that_polls_lets_others_go_first(void **state)
+{
+    cpu_set_t before;
+    pthread_t thread;
+    int calls = 0;
+
+    (void)state;
+    pthread_getaffinity_np(pthread_self(), sizeof(before), &before);
+    pin(); /* the other thread inherits it */
+    assert_int_equal(pthread_create(&thread, NULL, take_turns, NULL), 0);
+    ns_loop_hook(loop, poll_for_long, &calls);
+    ns_loop_run(loop);
+    over = true;
+    pthread_join(thread, NULL);
+    pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
+    assert_true(turns > ROUNDS / 10);
+}
+
 static uint64_t soon(void *arg)
 {
     if (++*(int *)arg == 10)
@@ -310,6 +360,7 @@ int main(void)
         LOOP_TEST(a_timer_started_by_a_descriptor_fires_in_the_same_round),
         LOOP_TEST(a_bad_descriptor_is_refused),
         LOOP_TEST(the_hook_can_poll),
+        LOOP_TEST(a_loop_that_polls_lets_others_go_first),
         LOOP_TEST(the_hook_bounds_the_sleep),
         LOOP_TEST(another_thread_can_wake_and_stop),
         LOOP_TEST(a_stop_before_the_run_counts),
