@@ -196,11 +196,10 @@ enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, ui
  * flow->adjacency is right, or still the old one until its turn. */
 void flow_refresh(struct flow_table *table, struct flow *flow);
 
-/* Read by others meanwhile. */
-static inline void flow_count_add(struct flow_count *count, uint32_t bytes)
+/* A counter that others read meanwhile. */
+static inline void flow_tally(uint64_t *counter, uint32_t by)
 {
-    __atomic_store_n(&count->packets, count->packets + 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&count->bytes, count->bytes + bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
 }
 
 /* What a packet does on the fast path. */
@@ -210,10 +209,11 @@ static inline const struct adjacency *flow_use(struct flow_table *table, struct 
     if (unlikely(flow->epoch != table->epoch))
         flow_refresh(table, flow);
     if (unlikely(flow->definition != 0)) {
-        flow_count_add(&table->counts[flow->definition], bytes);
+        flow_tally(&table->counts[flow->definition].packets, 1);
+        flow_tally(&table->counts[flow->definition].bytes, bytes);
     }
-    flow->packets++;
-    flow->bytes += bytes;
+    flow_tally(&flow->packets, 1);
+    flow_tally(&flow->bytes, bytes);
     flow->used = table->now;
     return adjacency_of(flow->adjacency);
 }
