@@ -444,6 +444,7 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
                                .judge_arg = judge_arg};
     int rc;
 
+    assert(pthread_equal(store->writer, pthread_self()));
     assert(!store->committing);
     if (store->trace != NULL)
         commit.began = ns_clock();

@@ -77,6 +77,7 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **resul
     if (store == NULL)
         return -ENOMEM;
     assert(options->lcores <= NS_LCORES_MAX);
+    store->writer = pthread_self();
     store->lcores = options->lcores;
     store->waiting_limit =
         options->waiting_bytes == 0 ? WAITING_BYTES_DEFAULT : options->waiting_bytes;

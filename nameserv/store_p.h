@@ -103,6 +103,7 @@ struct ns_gathering {
 };
 
 struct ns_store {
+    pthread_t writer;             /* the control core: who made the store */
     struct ns_version *version;   /* the newest; control core only */
     struct ns_version *published; /* ns_rcu_load() by readers */
     struct ns_gathering gathering;

@@ -191,6 +191,26 @@ static void test_absent_name_can_be_depended_on(void **state)
     assert_null(next_notice(1));
 }
 
+/* Removed and made again while nobody depended on it: who kept its old version sees that it is another. */
+static void test_versions_never_repeat(void **state)
+{
+    uint64_t version = 0;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct ns_anchor *anchor;
+
+        put("/n/x", "1");
+        assert_int_equal(ns_anchor_get(store, "/n/x", NULL, NULL, NULL, &anchor), 0);
+        assert_true(ns_anchor_version(anchor) > version);
+        version = ns_anchor_version(anchor);
+        put("/n", NULL);
+        ns_store_drain(store);
+        ns_store_drain(store);
+        assert_null(ns_anchor_find(store, "/n/x"));
+    }
+}
+
 static void test_notices_coalesce(void **state)
 {
     struct ns_anchor *one, *two;
@@ -431,6 +451,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_absent_name_can_be_depended_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_versions_never_repeat, setup, teardown),
         cmocka_unit_test_setup_teardown(test_notices_coalesce, setup, teardown),
         cmocka_unit_test_setup_teardown(test_derived_record_follows_in_the_same_commit, setup,
                                         teardown),
