@@ -83,7 +83,7 @@ static const struct ns_transport ring_transport = {ring_receive, ring_send, ring
 
 /* ---- life ---- */
 
-static int open_connection(struct ns_attached_ring *ring)
+int ns_attached_ring_connect(struct ns_attached_ring *ring)
 {
     struct ns_connection *connection =
         ns_connection_new(ring->server, &ring_transport, &ring->domain->who);
@@ -117,7 +117,8 @@ static void release(struct ns_timer *timer)
     ns_attached_ring_stop(ring);
 }
 
-int ns_attached_ring_start(struct ns_attached_ring *ring, struct ns_domain *domain)
+/* Timers, of which stopping or starting one anew can't fail from then on. */
+static int begin(struct ns_attached_ring *ring, struct ns_domain *domain)
 {
     int error;
 
@@ -129,18 +130,42 @@ int ns_attached_ring_start(struct ns_attached_ring *ring, struct ns_domain *doma
      * that its own would be received into. */
     if (error == 0)
         error = ns_timer_start(ring->server->loop, &ring->again, 0);
-    if (error == 0)
-        error = open_connection(ring);
+    if (error < 0)
+        ns_timer_stop(ring->server->loop, &ring->vanish);
+    return error;
+}
+
+static void attached(struct ns_attached_ring *ring)
+{
+    LIST_INSERT_HEAD(&ring->server->rings, ring, link);
+    ring->domain->ring = ring;
+    ring->carrier->notify(ring);
+}
+
+int ns_attached_ring_start(struct ns_attached_ring *ring, struct ns_domain *domain)
+{
+    int error = begin(ring, domain);
+
+    if (error < 0)
+        return error;
+    error = ns_attached_ring_connect(ring);
     if (error < 0) {
         ns_timer_stop(ring->server->loop, &ring->again);
         ns_timer_stop(ring->server->loop, &ring->vanish);
         return error;
     }
     ns_ring_offer(ring->page, domain->features & (NS_FEATURE_RECONNECT | NS_FEATURE_ERROR));
-    ring->carrier->notify(ring);
-    LIST_INSERT_HEAD(&ring->server->rings, ring, link);
-    domain->ring = ring;
+    attached(ring);
     return 0;
+}
+
+int ns_attached_ring_go_on(struct ns_attached_ring *ring, struct ns_domain *domain)
+{
+    int error = begin(ring, domain);
+
+    if (error == 0)
+        attached(ring);
+    return error;
 }
 
 void ns_attached_ring_event(struct ns_attached_ring *ring)
@@ -156,7 +181,7 @@ void ns_attached_ring_restart(struct ns_attached_ring *ring)
     if (ring->connection != NULL)
         ns_connection_close(ring->connection);
     ns_ring_reset(ring->page);
-    if (open_connection(ring) < 0)
+    if (ns_attached_ring_connect(ring) < 0)
         fail(ring, NS_RING_COMMUNICATION, "out of memory");
     else
         ring->carrier->notify(ring);

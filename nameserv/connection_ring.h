@@ -28,6 +28,10 @@ struct ns_attached_ring;
 struct ns_ring_carrier {
     void (*notify)(struct ns_attached_ring *ring);
     void (*detach)(struct ns_attached_ring *ring); /* unmap the page, free the ring */
+
+    /* What the ring was made of: its descriptors, which stay the ring's, and its page's number. NULL: of
+     * nothing that another process could make it of (live update). */
+    const struct ns_handed *(*handed)(const struct ns_attached_ring *ring, uint64_t *gfn);
 };
 
 /* Embedded in the carrier's object, which sets the first three before ns_attached_ring_start(). */
@@ -47,6 +51,11 @@ struct ns_attached_ring {
 /* Open the domain's connection; what the guest has put into the ring already is run later in this round. 0 or
  * -ENOMEM, and then the ring is still the caller's. */
 int ns_attached_ring_start(struct ns_attached_ring *ring, struct ns_domain *domain);
+
+/* The same for a ring that another process has served until now: its page is left as it is. The guest is
+ * ignored until it has a connection, which is what to call next for one that is not. 0 or -ENOMEM. */
+int ns_attached_ring_go_on(struct ns_attached_ring *ring, struct ns_domain *domain);
+int ns_attached_ring_connect(struct ns_attached_ring *ring);
 
 /* The guest has notified us. */
 void ns_attached_ring_event(struct ns_attached_ring *ring);
@@ -86,6 +95,12 @@ enum {
  * then the descriptors are still the caller's: -EINVAL, -ENOMEM. */
 int ns_ring_memory_attach(struct ns_connection *introducer, struct ns_domain *domain,
                           const struct ns_handed *handed, uint64_t gfn, struct ns_reason *reason);
+
+/* The same after a live update, for descriptors that another process was given. introducer: NULL if NS_HANDED_LIFE
+ * is there, or if the guest is about to vanish. */
+int ns_ring_memory_take_over(struct ns_server *server, struct ns_connection *introducer,
+                             struct ns_domain *domain, const struct ns_handed *handed, uint64_t gfn,
+                             struct ns_reason *reason);
 
 /* ---- ring_xen.c ---- */
 

@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include "nameserv/account.h"
-#include "nameserv/connection.h"
+#include "nameserv/connection_ring.h"
 #include "nameserv/domain.h"
 #include "nameserv/live_update.h"
+#include "nameserv/log.h"
 #include "nameserv/state_stream.h"
 #include "nameserv/store_p.h"
 
@@ -243,7 +244,7 @@ int ns_live_state_fill_store(struct ns_live_state *state, struct ns_store *store
     return reason->text[0] != '\0' ? error : useless(reason);
 }
 
-/* ---- the server ---- */
+/* ---- connections ---- */
 
 static bool copy_bytes(const struct ns_state_text *text, char **bytes, size_t *size)
 {
@@ -257,19 +258,69 @@ static bool copy_bytes(const struct ns_state_text *text, char **bytes, size_t *s
     return true;
 }
 
-static int take_connection(struct ns_server *server, const struct ns_state_record *record,
-                           struct ns_connection **result)
+/* Whose parts are read. */
+struct owner {
+    struct ns_server *server;
+    struct ns_connection *connection; /* NULL: none, or it comes next */
+    struct ns_attached_ring *ring;    /* it is this guest's */
+    bool lost; /* the guest could not be taken over: what belongs to it is left out */
+};
+
+/* A descriptor's number is what the process before had; nobody else inherits it. */
+static int take_descriptor(uint64_t number)
 {
-    int fd = (int)record->numbers[0], error;
-    struct ns_connection *connection;
+    int fd = number > INT32_MAX ? -1 : (int)number;
 
     fcntl(fd, F_SETFD, FD_CLOEXEC);
-    error = ns_server_admit(server, fd);
+    return fd;
+}
+
+static void take_descriptors(const uint64_t *numbers, struct ns_handed *handed)
+{
+    handed->count = 0;
+    while (handed->count < NS_HANDED_MAX && numbers[handed->count] != NS_STATE_NONE) {
+        handed->fds[handed->count] = take_descriptor(numbers[handed->count]);
+        handed->count++;
+    }
+}
+
+static int take_socket(struct owner *owner, uint64_t number)
+{
+    int fd = take_descriptor(number), error = ns_server_admit(owner->server, fd);
+
     if (error != 0) {
         close(fd);
         return error;
     }
-    connection = LIST_FIRST(&server->connections);
+    *owner = (struct owner){.server = owner->server,
+                            .connection = LIST_FIRST(&owner->server->connections)};
+    return 0;
+}
+
+/* The connection of the guest whose ring was read before. */
+static int take_guest(struct owner *owner)
+{
+    int error;
+
+    if (owner->ring == NULL || owner->ring->connection != NULL)
+        return -EINVAL;
+    error = ns_attached_ring_connect(owner->ring);
+    owner->connection = owner->ring->connection;
+    return error;
+}
+
+static int take_connection(struct owner *owner, const struct ns_state_record *record)
+{
+    struct ns_connection *connection;
+    int error;
+
+    if (record->numbers[0] == NS_STATE_NONE && owner->lost)
+        return 0;
+    error = record->numbers[0] == NS_STATE_NONE ? take_guest(owner)
+                                                : take_socket(owner, record->numbers[0]);
+    if (error != 0)
+        return error;
+    connection = owner->connection;
     connection->ended = (record->numbers[1] & NS_STATE_ENDED) != 0;
     connection->last_txn_id = (uint32_t)record->numbers[2];
     if (!copy_bytes(&record->texts[0], &connection->rest, &connection->rest_size) ||
@@ -278,7 +329,17 @@ static int take_connection(struct ns_server *server, const struct ns_state_recor
     connection->output.room = connection->output.end;
     connection->account->unread_bytes += connection->output.end;
     ns_connection_ready(connection);
-    *result = connection;
+    return 0;
+}
+
+static int take_handed(struct ns_connection *connection, const struct ns_state_record *record)
+{
+    if (connection->handed != NULL)
+        return -EINVAL;
+    connection->handed = malloc(sizeof(*connection->handed));
+    if (connection->handed == NULL)
+        return -ENOMEM;
+    take_descriptors(record->numbers, connection->handed);
     return 0;
 }
 
@@ -306,11 +367,14 @@ static int take_event(struct ns_connection *connection, const struct ns_state_re
 }
 
 /* What belongs to the connection that was read before it. */
-static int take_part(struct ns_connection *connection, const struct ns_state_record *record)
+static int take_part(const struct owner *owner, const struct ns_state_record *record)
 {
+    struct ns_connection *connection = owner->connection;
+
     if (connection == NULL)
-        return -EINVAL;
+        return owner->lost ? 0 : -EINVAL;
     switch (record->type) {
+    case NS_STATE_HANDED: return take_handed(connection, record);
     case NS_STATE_WATCH: return take_watch(connection, record);
     case NS_STATE_EVENT: return take_event(connection, record);
     case NS_STATE_TXN: return ns_operations_take_txn(connection, (uint32_t)record->numbers[0]);
@@ -318,21 +382,78 @@ static int take_part(struct ns_connection *connection, const struct ns_state_rec
     }
 }
 
+/* ---- rings ---- */
+
+static struct ns_connection *find_connection(struct ns_server *server, uint64_t number)
+{
+    struct ns_connection *connection;
+
+    LIST_FOREACH (connection, &server->connections, link)
+        if (connection->carrier == NULL && (uint64_t)connection->io.fd == number)
+            break;
+    return connection;
+}
+
+/* Whoever handed in the memory still has it in hand, and can keep others from mapping it. */
+static int lose_guest(struct ns_server *server, struct ns_domain *domain, struct ns_handed *handed,
+                      const struct ns_reason *reason)
+{
+    ns_log(NS_LOG_WARNING, "domain %u is released, its ring can't be taken over: %s",
+           domain->who.domain.domid, reason->text);
+    while (handed->count > 0)
+        close(handed->fds[--handed->count]);
+    return ns_domain_release(server->store, domain);
+}
+
+static int take_ring(struct owner *owner, const struct ns_state_record *record)
+{
+    struct ns_server *server = owner->server;
+    struct ns_domain *domain = record->numbers[0] < NS_DOMIDS
+                                   ? ns_domain_find(server->store, (uint32_t)record->numbers[0])
+                                   : NULL;
+    struct ns_connection *introducer = find_connection(server, record->numbers[1]);
+    struct ns_reason reason = {.text = "it can't be mapped"};
+    struct ns_handed handed;
+
+    if (domain == NULL || domain->ring != NULL ||
+        (introducer == NULL && record->numbers[1] != NS_STATE_NONE))
+        return -EINVAL;
+    take_descriptors(record->numbers + 3, &handed);
+    *owner = (struct owner){.server = server};
+    owner->lost = ns_ring_memory_take_over(server, introducer, domain, &handed, record->numbers[2],
+                                           &reason) != 0;
+    if (owner->lost)
+        return lose_guest(server, domain, &handed, &reason);
+    owner->ring = domain->ring;
+    return 0;
+}
+
+/* ---- the server ---- */
+
+static int take_record(struct owner *owner, const struct ns_state_record *record)
+{
+    switch (record->type) {
+    case NS_STATE_CONNECTION: return take_connection(owner, record);
+    case NS_STATE_RING: return take_ring(owner, record);
+    case NS_STATE_WATCH:
+    case NS_STATE_EVENT:
+    case NS_STATE_TXN:
+    case NS_STATE_HANDED: return take_part(owner, record);
+    default: return 0; /* the store's */
+    }
+}
+
 int ns_live_state_fill_server(struct ns_live_state *state, struct ns_server *server,
                               struct ns_reason *reason)
 {
-    struct ns_connection *connection = NULL;
+    struct owner owner = {.server = server};
     struct ns_state_reader reader;
     struct ns_state_record record;
     int error = 0;
 
     ns_state_open(&reader, state->bytes, state->size);
-    while (error == 0 && ns_state_read(&reader, &record) == 1) {
-        if (record.type == NS_STATE_CONNECTION)
-            error = take_connection(server, &record, &connection);
-        else if (record.type >= NS_STATE_WATCH && record.type <= NS_STATE_TXN)
-            error = take_part(connection, &record);
-    }
+    while (error == 0 && ns_state_read(&reader, &record) == 1)
+        error = take_record(&owner, &record);
     if (error == -EINVAL)
         return useless(reason);
     return error == 0 ? 0

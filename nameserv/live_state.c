@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "nameserv/account.h"
+#include "nameserv/connection_ring.h"
 #include "nameserv/domain.h"
 #include "nameserv/perms.h"
 #include "nameserv/state_stream.h"
@@ -85,6 +86,18 @@ static int write_quotas(const char *name, const char *text, void *arg)
 
 /* ---- connections ---- */
 
+/* A ring's connection has none of its own. */
+static bool has_descriptor(const struct ns_connection *connection)
+{
+    return connection->carrier == NULL;
+}
+
+static void put_descriptors(uint64_t *numbers, const struct ns_handed *handed)
+{
+    for (unsigned i = 0; i < NS_HANDED_MAX; i++)
+        numbers[i] = i < handed->count ? (uint64_t)handed->fds[i] : NS_STATE_NONE;
+}
+
 static void write_watches(struct ns_state_writer *writer, const struct ns_connection *connection)
 {
     const struct ns_client_watch *watch;
@@ -139,20 +152,48 @@ static size_t whole_output(const struct ns_connection *connection, bool waits, c
     return output->size;
 }
 
+static void write_handed(struct ns_state_writer *writer, const struct ns_handed *handed)
+{
+    struct ns_state_record record = {.type = NS_STATE_HANDED};
+
+    if (handed == NULL)
+        return;
+    put_descriptors(record.numbers, handed);
+    ns_state_write(writer, &record);
+}
+
 static void write_connection(struct ns_state_writer *writer, const struct ns_connection *connection,
-                             bool waits)
+                             uint64_t descriptor, bool waits)
 {
     static char reply[NS_OUTPUT_FULL + 2 * NS_WIRE_MESSAGE_MAX];
-    struct ns_state_record record = {.type = NS_STATE_CONNECTION,
-                                     .numbers = {(uint64_t)connection->io.fd,
-                                                 connection->ended ? NS_STATE_ENDED : 0,
-                                                 connection->last_txn_id},
-                                     .texts = {text_of(connection->rest, connection->rest_size)}};
+    struct ns_state_record record = {
+        .type = NS_STATE_CONNECTION,
+        .numbers = {descriptor, connection->ended ? NS_STATE_ENDED : 0, connection->last_txn_id},
+        .texts = {text_of(connection->rest, connection->rest_size)}};
 
     whole_output(connection, waits, reply, &record.texts[1]);
     ns_state_write(writer, &record);
+    write_handed(writer, connection->handed);
     write_watches(writer, connection);
     write_txns(writer, connection);
+}
+
+/* ---- rings ---- */
+
+static void write_ring(struct ns_state_writer *writer, const struct ns_attached_ring *ring,
+                       const struct ns_request *waits)
+{
+    struct ns_state_record record = {.type = NS_STATE_RING};
+    const struct ns_handed *handed = ring->carrier->handed(ring, &record.numbers[2]);
+
+    record.numbers[0] = ring->domain->who.domain.domid;
+    record.numbers[1] =
+        ring->introducer != NULL ? (uint64_t)ring->introducer->io.fd : NS_STATE_NONE;
+    put_descriptors(record.numbers + 3, handed);
+    ns_state_write(writer, &record);
+    if (ring->connection != NULL)
+        write_connection(writer, ring->connection, NS_STATE_NONE,
+                         ring->connection == waits->connection);
 }
 
 /* ---- all of it ---- */
@@ -162,6 +203,7 @@ static void write_all(struct ns_state_writer *writer, const struct ns_server *se
 {
     const struct ns_version *version = ns_store_version(server->store);
     const struct ns_connection *connection;
+    const struct ns_attached_ring *ring;
     const struct ns_state_record global = {
         .type = NS_STATE_GLOBAL,
         .numbers = {version->number, (uint64_t)server->io.fd, (uint64_t)server->lock_fd}};
@@ -172,8 +214,11 @@ static void write_all(struct ns_state_writer *writer, const struct ns_server *se
     ns_domains_each(server->store, write_domain, writer);
     write_specials(writer, server->store);
     LIST_FOREACH (connection, &server->connections, link)
-        if (!connection->broken)
-            write_connection(writer, connection, connection == waits->connection);
+        if (has_descriptor(connection))
+            write_connection(writer, connection, (uint64_t)connection->io.fd,
+                             connection == waits->connection);
+    LIST_FOREACH (ring, &server->rings, link)
+        write_ring(writer, ring, waits);
 }
 
 int ns_live_state_make(const struct ns_server *server, const struct ns_request *waits)
@@ -208,19 +253,36 @@ static void keep(int fd, bool keep_open)
     fcntl(fd, F_SETFD, keep_open ? 0 : FD_CLOEXEC);
 }
 
+static void keep_handed(const struct ns_handed *handed, bool keep_open)
+{
+    for (unsigned i = 0; handed != NULL && i < handed->count; i++)
+        keep(handed->fds[i], keep_open);
+}
+
 void ns_live_state_keep_open(const struct ns_server *server, int state, bool keep_open)
 {
     const struct ns_connection *connection;
+    const struct ns_attached_ring *ring;
+    uint64_t page;
 
     keep(state, keep_open);
     keep(server->io.fd, keep_open);
     keep(server->lock_fd, keep_open);
-    LIST_FOREACH (connection, &server->connections, link)
-        if (!connection->broken)
+    LIST_FOREACH (connection, &server->connections, link) {
+        if (has_descriptor(connection))
             keep(connection->io.fd, keep_open);
+        keep_handed(connection->handed, keep_open);
+    }
+    LIST_FOREACH (ring, &server->rings, link)
+        keep_handed(ring->carrier->handed(ring, &page), keep_open);
 }
 
 bool ns_live_state_can(const struct ns_server *server)
 {
-    return LIST_EMPTY(&server->rings); /* also those of guests that are ignored */
+    const struct ns_attached_ring *ring;
+
+    LIST_FOREACH (ring, &server->rings, link)
+        if (ring->carrier->handed == NULL)
+            return false;
+    return true;
 }

@@ -9,11 +9,11 @@
 
 #include "nameserv/connection.h"
 
-/* Can all connections be handed over? */
+/* Can all rings be handed over? Those of Xen's domains can't. */
 bool ns_live_state_can(const struct ns_server *server);
 
 /* Write the state into a file without a name. `waits` is the request that is answered OK by whoever takes it
- * over. The descriptor, or a negative errno. */
+ * over. No connection may be broken. The descriptor, or a negative errno. */
 int ns_live_state_make(const struct ns_server *server, const struct ns_request *waits);
 
 /* Shall the descriptors of the state survive exec? */

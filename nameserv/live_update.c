@@ -25,7 +25,7 @@
 enum { DEFAULT_SECONDS = 60, SECONDS_MAX = 3600, WORDS_MAX = 256 };
 enum { TRIAL_MS = 30000, TRIAL_LOOK_MS = 2 };
 
-static const char attached[] = "clients are attached by rings, which can't be handed over";
+static const char attached[] = "domains of Xen are attached, whose rings can't be handed over";
 
 struct ns_live_update {
     struct ns_server *server;
@@ -171,11 +171,24 @@ static int become(struct ns_live_update *update)
     return error;
 }
 
+/* Who has no future is not handed over. */
+static void close_broken(struct ns_server *server)
+{
+    struct ns_connection *connection, *next;
+
+    for (connection = LIST_FIRST(&server->connections); connection != NULL; connection = next) {
+        next = LIST_NEXT(connection, link);
+        if (connection->broken)
+            ns_connection_close(connection);
+    }
+}
+
 static void run(struct ns_live_update *update)
 {
     struct ns_reason reason = {.text = ""};
     int error;
 
+    close_broken(update->server);
     if (!ns_live_state_can(update->server)) { /* attached meanwhile */
         fail(update, "%s", attached);
         return;

@@ -15,8 +15,13 @@
  *
  * What is handed over (nameserv/state_stream.h), in a file without a name whose descriptor stands in the environment's
  * KEDGE_LIVE_UPDATE: the listening socket, the connections with what they have sent and not been answered and
- * what they have not read yet, their watches and events, the tree with its permissions, and the number of the last
- * commit. The new process takes over the same PID, and if nothing else is said the same command line.
+ * what they have not read yet, their watches and events, the rings of guests, the tree with its permissions, and
+ * the number of the last commit. The new process takes over the same PID, and if nothing else is said the same
+ * command line.
+ *
+ * A ring's page and events are descriptors as a connection is. Its indexes are in the page, which is left as it is:
+ * a guest that puts in a request meanwhile is answered by the new process. Not so a ring of Xen's domains, whose
+ * page is a mapping and no descriptor: while one is attached there is no live update.
  *
  * Thread safety: the control core only.
  */

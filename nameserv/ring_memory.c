@@ -29,7 +29,8 @@ struct memory_ring {
     struct ns_attached_ring ring; /* first */
     struct ns_io event;           /* the guest notifies */
     struct ns_io life;            /* fd -1: none */
-    int to_guest;
+    struct ns_handed handed;
+    uint64_t gfn;
     bool event_is_socket, guest_is_socket;
 };
 
@@ -45,7 +46,7 @@ static int check_memory(int fd, uint64_t gfn, struct ns_reason *reason)
         return ns_ring_refuse(reason, "the first descriptor is no memfd of ordinary pages");
     if ((seals & F_SEAL_SHRINK) == 0)
         return ns_ring_refuse(reason, "the memory can shrink; seal it with F_SEAL_SHRINK");
-    if ((seals & F_SEAL_WRITE) != 0)
+    if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0)
         return ns_ring_refuse(reason,
                               "the memory is sealed against writing, and the server writes to it");
     if (fstat(fd, &file) < 0 || gfn >= (uint64_t)file.st_size / NS_RING_PAGE_SIZE)
@@ -118,9 +119,9 @@ static void memory_notify(struct ns_attached_ring *base)
 {
     struct memory_ring *ring = (struct memory_ring *)base;
     const uint64_t one = 1;
-    ssize_t done = ring->guest_is_socket
-                       ? send(ring->to_guest, &one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL)
-                       : write(ring->to_guest, &one, sizeof(one));
+    int fd = ring->handed.fds[NS_HANDED_TO_GUEST];
+    ssize_t done = ring->guest_is_socket ? send(fd, &one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL)
+                                         : write(fd, &one, sizeof(one));
 
     if (done < 0 && errno == EPIPE && ring->life.fd < 0)
         ns_attached_ring_vanish(base);
@@ -178,19 +179,25 @@ static void memory_detach(struct ns_attached_ring *base)
     struct memory_ring *ring = (struct memory_ring *)base;
 
     unmap(ring);
-    close(ring->event.fd);
-    close(ring->to_guest);
-    if (ring->life.fd >= 0)
-        close(ring->life.fd);
+    for (unsigned i = 0; i < ring->handed.count; i++)
+        close(ring->handed.fds[i]);
     free(ring);
 }
 
-static const struct ns_ring_carrier memory_carrier = {memory_notify, memory_detach};
+static const struct ns_handed *memory_handed(const struct ns_attached_ring *base, uint64_t *gfn)
+{
+    const struct memory_ring *ring = (const struct memory_ring *)base;
 
-static int map(struct memory_ring *ring, int fd, uint64_t gfn)
+    *gfn = ring->gfn;
+    return &ring->handed;
+}
+
+static const struct ns_ring_carrier memory_carrier = {memory_notify, memory_detach, memory_handed};
+
+static int map(struct memory_ring *ring)
 {
     void *page = mmap(NULL, NS_RING_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-                      fd, (off_t)(gfn * NS_RING_PAGE_SIZE));
+                      ring->handed.fds[NS_HANDED_MEMORY], (off_t)(ring->gfn * NS_RING_PAGE_SIZE));
     struct ns_loop *loop = ring->ring.server->loop;
     int error;
 
@@ -203,7 +210,8 @@ static int map(struct memory_ring *ring, int fd, uint64_t gfn)
     return error;
 }
 
-static struct memory_ring *new_ring(struct ns_server *server, const struct ns_handed *handed)
+static struct memory_ring *new_ring(struct ns_server *server, const struct ns_handed *handed,
+                                    uint64_t gfn)
 {
     struct memory_ring *ring = calloc(1, sizeof(*ring));
 
@@ -211,45 +219,64 @@ static struct memory_ring *new_ring(struct ns_server *server, const struct ns_ha
         return NULL;
     ring->ring.carrier = &memory_carrier;
     ring->ring.server = server;
+    ring->handed = *handed;
+    ring->gfn = gfn;
     ring->event = (struct ns_io){handed->fds[NS_HANDED_TO_SERVER], event_seen};
-    ring->to_guest = handed->fds[NS_HANDED_TO_GUEST];
     ring->life = (struct ns_io){handed->count > NS_HANDED_LIFE ? handed->fds[NS_HANDED_LIFE] : -1,
                                 life_over};
     ring->event_is_socket = is_socket(ring->event.fd);
-    ring->guest_is_socket = is_socket(ring->to_guest);
+    ring->guest_is_socket = is_socket(handed->fds[NS_HANDED_TO_GUEST]);
     return ring;
 }
 
-/* The memory is mapped, and needs its descriptor no more. */
-static void keep(struct memory_ring *ring, struct ns_connection *introducer,
-                 const struct ns_handed *handed)
+/* Who answers for the guest, if it has no descriptor that tells of its end. */
+static void bind_life(struct memory_ring *ring, struct ns_connection *introducer)
 {
-    close(handed->fds[NS_HANDED_MEMORY]);
     if (ring->life.fd >= 0)
         return;
     ring->ring.introducer = introducer;
-    LIST_INSERT_HEAD(&introducer->introduced, &ring->ring, introducer_link);
+    if (introducer == NULL)
+        ns_attached_ring_vanish(&ring->ring);
+    else
+        LIST_INSERT_HEAD(&introducer->introduced, &ring->ring, introducer_link);
 }
 
-int ns_ring_memory_attach(struct ns_connection *introducer, struct ns_domain *domain,
-                          const struct ns_handed *handed, uint64_t gfn, struct ns_reason *reason)
+typedef int start_fn(struct ns_attached_ring *ring, struct ns_domain *domain);
+
+static int attach(struct ns_server *server, struct ns_connection *introducer,
+                  struct ns_domain *domain, const struct ns_handed *handed, uint64_t gfn,
+                  start_fn *start, struct ns_reason *reason)
 {
     struct memory_ring *ring;
     int error = check(handed, gfn, reason);
 
     if (error < 0)
         return error;
-    ring = new_ring(introducer->server, handed);
+    ring = new_ring(server, handed, gfn);
     if (ring == NULL)
         return -ENOMEM;
-    error = map(ring, handed->fds[NS_HANDED_MEMORY], gfn);
+    error = map(ring);
     if (error == 0)
-        error = ns_attached_ring_start(&ring->ring, domain);
+        error = start(&ring->ring, domain);
     if (error < 0) {
         unmap(ring);
         free(ring);
         return error;
     }
-    keep(ring, introducer, handed);
+    bind_life(ring, introducer);
     return 0; /* NOLINT: the loop and the connection have the ring now */
+}
+
+int ns_ring_memory_attach(struct ns_connection *introducer, struct ns_domain *domain,
+                          const struct ns_handed *handed, uint64_t gfn, struct ns_reason *reason)
+{
+    return attach(introducer->server, introducer, domain, handed, gfn, ns_attached_ring_start,
+                  reason);
+}
+
+int ns_ring_memory_take_over(struct ns_server *server, struct ns_connection *introducer,
+                             struct ns_domain *domain, const struct ns_handed *handed, uint64_t gfn,
+                             struct ns_reason *reason)
+{
+    return attach(server, introducer, domain, handed, gfn, ns_attached_ring_go_on, reason);
 }

@@ -59,7 +59,7 @@ static void xen_detach(struct ns_attached_ring *base)
     free(ring);
 }
 
-static const struct ns_ring_carrier xen_carrier = {xen_notify, xen_detach};
+static const struct ns_ring_carrier xen_carrier = {xen_notify, xen_detach, NULL};
 
 /* ---- events ---- */
 

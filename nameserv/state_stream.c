@@ -26,7 +26,7 @@ static const struct shape {
     [NS_STATE_GLOBAL] = {3, 0}, [NS_STATE_NODE] = {0, 3},    [NS_STATE_CONNECTION] = {3, 2},
     [NS_STATE_WATCH] = {1, 2},  [NS_STATE_EVENT] = {0, 3},   [NS_STATE_TXN] = {1, 0},
     [NS_STATE_END] = {2, 0},    [NS_STATE_SPECIAL] = {0, 2}, [NS_STATE_DOMAIN] = {6, 0},
-    [NS_STATE_QUOTAS] = {0, 2},
+    [NS_STATE_QUOTAS] = {0, 2}, [NS_STATE_RING] = {7, 0},    [NS_STATE_HANDED] = {4, 0},
 };
 
 static size_t padded(size_t size)
@@ -102,7 +102,13 @@ int ns_state_end(struct ns_state_writer *writer)
 
 int ns_state_open(struct ns_state_reader *reader, const void *bytes, size_t size)
 {
-    if (size < sizeof(header) || memcmp(bytes, &header, sizeof(header)) != 0)
+    struct header found;
+
+    if (size < sizeof(found))
+        return -EINVAL;
+    memcpy(&found, bytes, sizeof(found));
+    if (memcmp(found.magic, header.magic, sizeof(found.magic)) != 0 ||
+        found.order != header.order || found.version < 1 || found.version > NS_STATE_VERSION)
         return -EINVAL;
     *reader = (struct ns_state_reader){
         .bytes = bytes, .size = size, .at = sizeof(header), .sum = SUM_START};

@@ -8,7 +8,7 @@
  *
  * The last record is END; it has the number of records before it and a checksum of all their bytes. A
  * type that is unknown, or whose body is not as its type says, is an error: a newer daemon that adds
- * something raises the version, and reads the older ones.
+ * something raises the version, and reads the older ones, whose types are as they were.
  *
  * Everything here is pure: bytes in, records out. Any thread.
  */
@@ -19,13 +19,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { NS_STATE_VERSION = 1, NS_STATE_NUMBERS = 6, NS_STATE_TEXTS = 3 };
+enum { NS_STATE_VERSION = 2, NS_STATE_NUMBERS = 7, NS_STATE_TEXTS = 3 };
 
 enum ns_state_type {
     NS_STATE_GLOBAL = 1, /* numbers: last commit, listening descriptor, lock's descriptor. First */
     NS_STATE_NODE = 2,   /* texts: path, permissions as on the wire, value. Parents first */
-    NS_STATE_CONNECTION = 3, /* numbers: descriptor, NS_STATE_ENDED, last transaction's number;
-                                texts: input that was not run, output that was not sent */
+    NS_STATE_CONNECTION =
+        3,                /* numbers: descriptor, or NS_STATE_NONE for that of the ring before it,
+                                NS_STATE_ENDED, last transaction's number; texts: input that was
+                                not run, output that was not sent */
     NS_STATE_WATCH = 4,   /* of the connection before it. Numbers: levels (struct ns_watch). Texts:
                                 path as given, token */
     NS_STATE_EVENT = 5,   /* not sent yet. Texts: its watch's path and token, its path */
@@ -35,7 +37,15 @@ enum ns_state_type {
     NS_STATE_DOMAIN = 9,  /* numbers: domid, features, NS_STATE_INTRODUCED and so on, page, event
                                 channel, domid of the target */
     NS_STATE_QUOTAS = 10, /* that were set at run time. Texts: name, limits (nameserv/account.h) */
+    /* since version 2 */
+    NS_STATE_RING = 11, /* numbers: domid, descriptor of the connection that answers for the guest,
+                           number of its page, NS_HANDED_MAX descriptors as with INTRODUCE. Its
+                           connection comes next, unless the guest is ignored; after all sockets */
+    NS_STATE_HANDED = 12, /* of the connection before it, for its next INTRODUCE. Numbers:
+                             NS_HANDED_MAX descriptors */
 };
+
+#define NS_STATE_NONE UINT64_MAX /* no descriptor */
 
 enum { NS_STATE_ENDED = 1 }; /* the client will send nothing more */
 enum { NS_STATE_INTRODUCED = 1, NS_STATE_SHUTDOWN = 2, NS_STATE_TARGET = 4 }; /* a domain */

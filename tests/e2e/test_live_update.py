@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Live update: a daemon of names becomes another program, and its clients go on."""
 
+import fcntl
 import glob
 import itertools
 import os
 import pathlib
 import shutil
+import signal
+import socket
 import subprocess
 import threading
 import time
 
 import pytest
 
-from conftest import KEDGED, SLOW
-from names import CONTROL, GET_QUOTA, HEADER, READ, SET_QUOTA, TRANSACTION_START, WATCH, NamesError
+from conftest import BUILD, KEDGED, SLOW
+from names import CONTROL, GET_QUOTA, HEADER, READ, SET_QUOTA, TRANSACTION_END, TRANSACTION_START, WATCH, WATCH_EVENT
+from names import NamesError
 from netns import wait_until
-from rings import Guest
+from rings import ERROR, INTRODUCE, RELEASE, REQUEST_CONSUMER, REQUEST_PRODUCER, Guest, introduce, introduced
 
 
 @pytest.fixture
@@ -39,6 +43,12 @@ def control(n, *words):
 
 def running(daemon):
     return pathlib.Path(os.readlink(f"/proc/{daemon.process.pid}/exe"))
+
+
+def memories(daemon):
+    """Of rings, that the daemon has in hand."""
+    folder = f"/proc/{daemon.process.pid}/fd"
+    return sum(os.readlink(f"{folder}/{fd}").startswith("/memfd:ring") for fd in os.listdir(folder))
 
 
 def update(daemon, binary, *words):
@@ -299,20 +309,165 @@ def test_refusals(names_only, binary, tmp_path, kedged):
     assert "names-only" in control(full.names, "-f", binary)
 
 
-def test_a_guest_that_comes_meanwhile(names_only, binary):
-    """A ring can't be handed over, also if it is attached while transactions are waited for."""
+def test_guests_notice_nothing(names_only, binary):
+    """Over rings: half a request, replies and events that are not taken, whole requests, watches."""
     daemon = names_only()
-    with daemon.connect() as n, daemon.connect() as admin, daemon.connect() as monitor:
+    with daemon.connect() as monitor, Guest(monitor, 7) as guest, Guest(monitor, 8) as slow:
+        guest.write("data/a", "1")
+        guest.watch("data", "token")
+        assert guest.event() == ("data", "token")
+        slow.write("big", "x" * 1500)
+        slow.watch("from-others", "w")
+        for number in range(4):
+            slow.send(READ, b"big\0", request=number)
+        for number in range(100):
+            daemon.names.write(f"/local/domain/8/from-others/{number}", "")
+        for program in (binary, KEDGED):
+            guest.socket.sendall(b"\x0b\0\0\0" + bytes(8) + (8).to_bytes(4, "little") + b"data")
+            daemon.names.read("/")
+            update(daemon, program)
+            assert guest.event(0.2) is None, "a watch does not fire because of it"
+            guest.socket.sendall(b"/h\0!")
+            assert guest.receive() == b"OK\0"
+            assert guest.event() == ("data/h", "token")
+            assert guest.read("data/a") == "1"
+            daemon.names.write("/local/domain/7/data/a", "1")
+            assert guest.event() == ("data/a", "token")
+            with pytest.raises(NamesError, match="EACCES"):
+                guest.read("/local/domain/8/big")
+        kinds = [slow.message() for _ in range(5)]
+        assert [kind[1] for kind in kinds if kind[0] == READ] == [0, 1, 2, 3]
+        assert all(kind[3] == b"x" * 1500 for kind in kinds if kind[0] == READ)
+        slow.events += [kind[3] for kind in kinds if kind[0] == WATCH_EVENT]
+        heard = set()
+        while (event := slow.event(0.5)) is not None:
+            heard.add(event[0])
+        assert heard >= {f"from-others/{number}" for number in range(100)}
+        with guest.transaction():
+            guest.write("data/b", "in it")
+        assert daemon.names.read("/local/domain/7/data/b") == "in it"
+
+
+def test_transactions_of_guests(names_only, binary):
+    """They are waited for, also those of a guest that comes meanwhile, and end after a while."""
+    daemon = names_only()
+    with daemon.connect() as admin, daemon.connect() as monitor, Guest(monitor, 7) as guest:
+        guest.watch("t", "w")
         assert control(admin, "-f", binary) == "OK"
-        with n.transaction():
-            n.write("/vm/t", "1")
+        with guest.transaction():
+            guest.write("t", "1")
             admin.send(CONTROL, b"live-update\0-s\0")
             wait_until(lambda: control(monitor, "-s") == "BUSY", 5)
-            guest = Guest(monitor, 7)
-        assert b"rings" in admin.receive()
-        with guest:
+            late = Guest(monitor, 8)
+            late.send(TRANSACTION_START, b"\0")
+            late.socket.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                late.receive()
             assert running(daemon) == KEDGED
-            assert n.read("/vm/t") == "1"
+        assert admin.receive() == b"OK\0"
+        assert running(daemon) == binary
+        late.socket.settimeout(10)
+        late.tx = int(late.receive().rstrip(b"\0"))
+        late.write("x", "1")
+        assert {guest.event(), guest.event()} == {("t", "w")}
+        update(daemon, KEDGED, "-t", "1")
+        for request in (lambda: late.read("x"), lambda: late.ask(TRANSACTION_END, "T")):
+            with pytest.raises(NamesError, match="EAGAIN"):
+                request()
+        late.tx = 0
+        assert late.get("x") is None
+        late.close()
+
+
+def test_ends_of_guests_go_on(names_only, binary):
+    """Who answers for a guest still does, who was ignored still is, and may begin anew; who had asked for that gets it."""
+    daemon = names_only()
+    process = subprocess.Popen(["sleep", "1000"])
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        with daemon.connect() as monitor, daemon.connect() as other, \
+                Guest(monitor, 7) as mine, Guest(other, 8, life=pidfd) as lives, Guest(other, 9) as ignored:
+            ignored.write("kept", "yes")
+            ignored.poke(REQUEST_PRODUCER, ignored.socket.get(REQUEST_CONSUMER) + 2000)
+            ignored.wait_error(2)
+            other.watch("@releaseDomain", "gone")
+            assert other.event() == ("@releaseDomain", "gone")
+            update(daemon, binary)
+            assert ignored.socket.get(ERROR) == 2
+            ignored.reconnect()
+            assert ignored.read("kept") == "yes"
+            lives.write("x", "1")
+            process.kill()
+            process.wait()
+            assert other.event(10) == ("@releaseDomain", "gone")
+            assert not introduced(other, 8) and introduced(other, 7)
+            mine.write("x", "1")
+            monitor.close()
+            assert other.event(10) == ("@releaseDomain", "gone")
+            assert not introduced(other, 7) and introduced(other, 9)
+            assert other.get("/local/domain/7") is None
+            update(daemon, KEDGED)
+            wait_until(lambda: len(os.listdir(f"/proc/{daemon.process.pid}/fd")) < 20, 5, "nothing is leaked")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(pidfd)
+
+
+def test_a_ring_that_can_no_longer_be_mapped(names_only, binary):
+    """Whoever handed in the memory has sealed it meanwhile: its guest ends, and nobody else."""
+    daemon = names_only()
+    with daemon.connect() as monitor, Guest(monitor, 7) as sealed, Guest(monitor, 8) as guest:
+        sealed.write("x", "1")
+        sealed.watch("x", "w")
+        fcntl.fcntl(sealed.socket.memory, fcntl.F_ADD_SEALS, 0x10)  # F_SEAL_FUTURE_WRITE
+        update(daemon, binary)
+        assert not introduced(monitor, 7) and introduced(monitor, 8)
+        assert "domain 7 is released" in daemon.log
+        assert monitor.get("/local/domain/7") is None
+        guest.write("x", "1")
+        with pytest.raises(NamesError, match="EINVAL.*sealed"):
+            introduce(monitor, 7, sealed.descriptors)
+
+
+def test_what_was_handed_in_and_not_used_yet(names_only, binary):
+    """The descriptors have come, and only half of the INTRODUCE."""
+    daemon = names_only()
+    with daemon.connect() as monitor, Guest(monitor, 7) as guest:
+        message = HEADER.pack(INTRODUCE, 0, 0, 6) + b"8\0000\0001\0"
+        socket.send_fds(monitor.socket, [message[:18]], guest.descriptors)
+        wait_until(lambda: memories(daemon) == 2, 5, "they have come")
+        update(daemon, binary)
+        monitor.socket.sendall(message[18:])
+        assert monitor.receive() == b"OK\0"
+        monitor.ask(RELEASE, 7)  # its page is the other's as well
+        guest.domid = 8
+        monitor.mkdir("/local/domain/8")
+        monitor.set_perms("/local/domain/8", "n8")
+        guest.write("x", "1")
+        assert monitor.read("/local/domain/8/x") == "1"
+
+
+def test_the_example_goes_on(names_only, binary):
+    """docs/examples/guest.c over a ring: its watch, and a request that comes in between."""
+    daemon = names_only()
+    example = subprocess.Popen([BUILD / "examples/guest", "9"], stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, "KEDGE_SOCKET": str(daemon.socket)})
+    try:
+        wait_until(lambda: introduced(daemon.names, 9), 10, "the example introduces its guest")
+        for turn, program in enumerate([binary, KEDGED] * 3):
+            example.send_signal(signal.SIGSTOP)
+            daemon.names.write("/local/domain/9/request", f"question {turn}")
+            update(daemon, program)
+            example.send_signal(signal.SIGCONT)
+            assert daemon.wait_name("/local/domain/9/reply", f"question {turn}: fine")
+        daemon.names.write("/local/domain/9/request", "quit")
+        assert example.wait(10) == 0
+        wait_until(lambda: not introduced(daemon.names, 9), 10, "the guest's end is noticed")
+    finally:
+        example.kill()
+        example.wait()
+        example.stdout.close()
 
 
 def test_stock_clients(names_only, binary):
