@@ -224,8 +224,8 @@ demo: all ## the same story unattended, with a short report
 	$(Q)conf/demo
 bench: all benches ## all benchmarks; results go to bench/results (first: make hugepages HUGEPAGES=1024)
 	$(Q)bench/run
-bench-push: all benches ## from a change to the wire, by number of dependents
-	$(Q)bench/run push scale
+bench-push: all benches ## forwarding beside l3fwd, and from a change to the wire, by number of dependents
+	$(Q)bench/run forward push scale
 bench-names: all benches ## the name service beside Debian's oxenstored and xenstored
 	$(Q)bench/run names
 hugepages: ## reserve HUGEPAGES=512 MiB of 2 MiB pages

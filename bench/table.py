@@ -9,8 +9,12 @@ import glob
 import json
 import os
 import shutil
+import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, TOP)
+from bench import goals  # noqa: E402
+
 RESULTS = os.path.join(TOP, "bench/results")
 PAGE = os.path.join(TOP, "docs/benchmarks.md")
 PICTURES = os.path.join(TOP, "docs/pictures")
@@ -34,17 +38,27 @@ def number(value):
     return f"{value:.4g}" if abs(value) < 10000 else f"{value:.0f}"
 
 
+def lines_of(columns, rows):
+    return ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
+
+
 def table(results):
     keys = []
     for result in results:
         keys += [key for key in result if key not in FIXED and key not in keys]
-    lines = ["| " + " | ".join(["figure", "value", "unit", *keys]) + " |",
-             "| " + " | ".join(["---"] * (3 + len(keys))) + " |"]
-    for result in results:
-        cells = [f"`{result['name']}`", number(result["value"]), result["unit"]]
-        cells += [str(result.get(key, "")) for key in keys]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = ([f"`{result['name']}`", number(result["value"]), result["unit"], *(str(result.get(key, "")) for key in keys)]
+            for result in results)
+    return "\n".join(lines_of(["figure", "value", "unit", *keys], rows))
+
+
+def summary(paths):
+    """What is meant to be reached, and what is. (The name service's goals stand in its own table.)"""
+    results = []
+    for path in paths:
+        with open(path, encoding="ascii") as file:
+            results += json.load(file)["results"]
+    columns = ["what", "figure", "goal", "measured", "met", "in the same run", "elsewhere"]
+    return "\n".join(["## Goals", "", *lines_of(columns, goals.rows(results, number)), "", goals.QUOTED])
 
 
 def section(path):
@@ -68,7 +82,7 @@ def main():
     if not paths:
         raise SystemExit(f"no results in {RESULTS}; run make bench first")
     with open(PAGE, "w", encoding="utf-8") as file:
-        file.write("\n\n".join([HEAD.rstrip(), *map(section, paths)]) + "\n")
+        file.write("\n\n".join([HEAD.rstrip(), summary(paths), *map(section, paths)]) + "\n")
     print(f"wrote {PAGE}")
 
 
