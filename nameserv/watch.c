@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "nameserv/store_p.h"
@@ -120,10 +121,72 @@ static bool same_name(const struct ns_entry *before, const struct ns_entry *afte
            (before != NULL && after != NULL && before->version == after->version);
 }
 
+/* ---- what was told already ---- */
+
+/* A transaction may change one name any number of times, and remove what lies below it as often; its watches hear
+ * of it once, and what was removed is gone down once, or a commit would cost its operations times the size of what
+ * they remove. */
+struct told_name {
+    const char *path; /* of an operation; NULL: free */
+    size_t size;
+    uint32_t hash;
+    bool removed; /* and all that was below it */
+};
+
+struct told {
+    struct told_name
+        *names; /* open hash; NULL: one operation, or no memory: nothing is remembered */
+    size_t mask;
+};
+
+static void told_begin(struct told *told, size_t ops)
+{
+    size_t capacity = 4;
+
+    while (capacity < ops * 2)
+        capacity *= 2;
+    told->mask = capacity - 1;
+    told->names = ops > 1 ? calloc(capacity, sizeof(told->names[0])) : NULL;
+}
+
+static struct told_name *told_slot(const struct told *told, const char *path, size_t size,
+                                   uint32_t hash)
+{
+    size_t i = hash & told->mask;
+
+    while (told->names[i].path != NULL &&
+           (told->names[i].hash != hash || told->names[i].size != size ||
+            memcmp(told->names[i].path, path, size) != 0))
+        i = (i + 1) & told->mask;
+    return &told->names[i];
+}
+
+static bool is_told_removed(const struct told *told, const char *path, size_t size, uint32_t hash)
+{
+    return told->names != NULL && told_slot(told, path, size, hash)->removed;
+}
+
+/* The name, or one above it. */
+static bool is_below_told_removed(const struct told *told, const char *path, size_t size)
+{
+    uint32_t hash = NS_PATH_HASH_START;
+
+    for (size_t i = 0; i < size && told->names != NULL; i++) {
+        hash = ns_path_hash_step(hash, (unsigned char)path[i]);
+        if (i > 0 && (i + 1 == size || path[i + 1] == '/') &&
+            is_told_removed(told, path, i + 1, hash))
+            return true;
+    }
+    return false;
+}
+
+/* ---- commits ---- */
+
 /* Going down a removed subtree: watches exactly on a name in it hear of that name; those above hear of
  * the removed one only. The path grows and shrinks in one buffer. */
 struct descent {
     const struct ns_commit *commit;
+    const struct told *told;
     char path[NS_PATH_MAX + 1];
     size_t size;
 };
@@ -133,6 +196,7 @@ static int fire_child(const struct ns_entry *child, void *arg)
     struct descent *descent = arg;
     size_t size = descent->size;
     struct event event;
+    uint32_t hash;
 
     if (size + 1 + child->name_size > NS_PATH_MAX)
         return 0;
@@ -140,39 +204,64 @@ static int fire_child(const struct ns_entry *child, void *arg)
     memcpy(descent->path + size + 1, ns_entry_name(child), child->name_size);
     descent->size = size + 1 + child->name_size;
     descent->path[descent->size] = '\0';
-    event_init(&event, descent->commit, descent->path, descent->size);
-    if (event.sources[2] == NULL)
-        fire_at(&event, event.path_size, ns_path_hash(event.path, event.path_size), 0);
-    ns_entry_each(child, fire_child, descent);
+    hash = ns_path_hash(descent->path, descent->size);
+    if (!is_told_removed(descent->told, descent->path, descent->size, hash)) {
+        event_init(&event, descent->commit, descent->path, descent->size);
+        if (event.sources[2] == NULL)
+            fire_at(&event, event.path_size, hash, 0);
+        ns_entry_each(child, fire_child, descent);
+    }
     descent->size = size;
     return 0;
 }
 
-static void fire_removed(const struct event *removed)
+static void fire_removed(const struct event *removed, const struct told *told)
 {
-    struct descent descent = {.commit = removed->commit, .size = removed->path_size};
+    struct descent descent = {.commit = removed->commit, .told = told, .size = removed->path_size};
 
     memcpy(descent.path, removed->path, removed->path_size);
     ns_entry_each(removed->sources[0], fire_child, &descent);
 }
 
+static void fire_op(const struct ns_commit *commit, const struct ns_op *op, const struct told *told)
+{
+    struct told_name alone = {.path = NULL}, *name = &alone;
+    struct event event;
+    bool removes;
+
+    event_init(&event, commit, op->data, op->path_size);
+    if (same_name(event.sources[0], event.sources[2]))
+        return;
+    if (told->names != NULL)
+        name = told_slot(told, op->data, op->path_size, ns_path_hash(op->data, op->path_size));
+    if (name->path == NULL) {
+        name->path = op->data;
+        name->size = op->path_size;
+        name->hash = ns_path_hash(op->data, op->path_size);
+        fire_upwards(&event);
+    }
+    /* It may have been made again, without what was below. */
+    removes = event.sources[0] != NULL && (event.sources[2] == NULL || op->kind == NS_OP_REMOVE);
+    if (removes && !is_below_told_removed(told, op->data, op->path_size)) {
+        fire_removed(&event, told);
+        name->removed = true;
+    }
+}
+
 void ns_watches_fire(const struct ns_commit *commit, const struct ns_txn *txn)
 {
+    struct told told;
+
     if (commit->store->watch_count == 0)
         return;
+    told_begin(&told, txn->op_count);
     for (size_t i = 0; i < txn->op_count; i++) {
         const struct ns_op *op = txn->ops[i];
-        struct event event;
 
-        if (op->kind == NS_OP_TOUCH || op->answer != 0 || op->quiet)
-            continue;
-        event_init(&event, commit, op->data, op->path_size);
-        if (same_name(event.sources[0], event.sources[2]))
-            continue;
-        fire_upwards(&event);
-        if (event.sources[0] != NULL && (event.sources[2] == NULL || op->kind == NS_OP_REMOVE))
-            fire_removed(&event); /* it may have been made again, without what was below */
+        if (op->kind != NS_OP_TOUCH && op->answer == 0 && !op->quiet)
+            fire_op(commit, op, &told);
     }
+    free(told.names);
 }
 
 /* ---- special names ---- */

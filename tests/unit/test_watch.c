@@ -111,6 +111,86 @@ static void watches_on_one_name_cost_one_step_each(void **state)
     assert_int_equal(fired, 2 * ON_ONE);
 }
 
+/* ---- transactions ---- */
+
+static uint64_t steps_of_commit(struct ns_txn *txn)
+{
+    struct ns_store_counters before, after;
+
+    fired = 0;
+    ns_store_counters(store, &before);
+    assert_int_equal(ns_txn_commit(txn, NULL, NULL), 0);
+    ns_store_counters(store, &after);
+    return after.watch_steps - before.watch_steps;
+}
+
+static void put_below(const char *path, int names)
+{
+    char name[600];
+
+    for (int i = 0; i < names; i++) {
+        snprintf(name, sizeof(name), "%s/%d", path, i);
+        assert_int_equal(ns_store_put(store, name, "1"), 0);
+    }
+}
+
+static uint64_t steps_of_removing(int times)
+{
+    struct ns_txn *txn;
+
+    put_below("/d", ON_ONE);
+    assert_int_equal(ns_txn_begin(store, &root, &txn), 0);
+    for (int i = 0; i < times; i++) {
+        assert_int_equal(ns_txn_write(txn, "/d", "again", 5), 0);
+        assert_int_equal(ns_txn_remove(txn, "/d"), 0);
+    }
+    return steps_of_commit(txn);
+}
+
+/* However often a transaction removes a name, and whatever is below it. */
+static void a_name_is_told_once_a_commit(void **state)
+{
+    (void)state;
+    watch("/");
+    watch("/d/7");
+    assert_int_equal(steps_of_removing(1), steps_of_removing(50));
+    assert_int_equal(fired, 2);
+}
+
+/* Each level's operation removes all that lies below, and only the last of them anything. */
+static void what_is_removed_level_by_level_is_told_once(void **state)
+{
+    enum { LEVELS = 100 };
+    struct ns_txn *txn;
+    char path[512] = "";
+
+    (void)state;
+    for (int i = 0; i < LEVELS; i++)
+        strcat(path, "/x");
+    put_below(path, ON_ONE);
+    watch(path);
+    strcat(path, "/7");
+    watch(path);
+    assert_int_equal(ns_txn_begin(store, &root, &txn), 0);
+    for (int level = LEVELS; level > 0; level--) {
+        path[level * 2] = '\0';
+        assert_int_equal(ns_txn_remove(txn, path), 0);
+    }
+    assert_true(steps_of_commit(txn) < ON_ONE + LEVELS * LEVELS);
+    assert_int_equal(fired, 2);
+
+    put_below("/y/y/y", ON_ONE); /* from above: a name that is gone can be removed once more */
+    watch("/y/y/y/7");
+    assert_int_equal(ns_txn_begin(store, &root, &txn), 0);
+    assert_int_equal(ns_txn_remove(txn, "/y"), 0);
+    assert_int_equal(ns_txn_write(txn, "/y", "", 0), 0);
+    assert_int_equal(ns_txn_remove(txn, "/y/y"), 0);
+    assert_int_equal(ns_txn_write(txn, "/y/y", "", 0), 0);
+    assert_int_equal(ns_txn_remove(txn, "/y/y/y"), 0);
+    assert_true(steps_of_commit(txn) < ON_ONE + 100);
+    assert_int_equal(fired, 1);
+}
+
 #define WATCH_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -119,6 +199,8 @@ int main(void)
         WATCH_TEST(watches_elsewhere_cost_nothing),
         WATCH_TEST(depth_is_what_it_costs),
         WATCH_TEST(watches_on_one_name_cost_one_step_each),
+        WATCH_TEST(a_name_is_told_once_a_commit),
+        WATCH_TEST(what_is_removed_level_by_level_is_told_once),
     };
 
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
