@@ -140,6 +140,18 @@ def test_deleted_routes_leave_no_name(daemon):
     assert daemon.names.list("/route") == ["10.9.0.0"]
 
 
+def test_routes_removed_by_name_leave_nothing_that_counts(daemon, kedged):
+    before = daemon.ctl("save").stdout, daemon.ctl("route show").stdout
+    daemon.names.write("/route/10.123.0.0/16", "blackhole")
+    daemon.names.remove("/route/10.123.0.0/16")
+    assert daemon.names.list("/route/10.123.0.0") == []
+    assert (daemon.ctl("save").stdout, daemon.ctl("route show").stdout) == before
+    assert "10.123.0.0" in refused(daemon, "route del 10.123.0.0/16")
+    daemon.ctl("route add 10.123.0.0/17 blackhole")
+    daemon.ctl("route del 10.123.0.0/17")
+    assert daemon.names.get("/route/10.123.0.0") is None
+
+
 def test_what_is_to_be_deleted_must_be_there(daemon):
     assert refused(daemon, "route del 10.0.0.0/8") == (
         "kedgectl: there is no route 10.0.0.0/8; `kedgectl route show` lists what there is\n")
