@@ -334,7 +334,8 @@ static int take_connection(struct owner *owner, const struct ns_state_record *re
 
 static int take_handed(struct ns_connection *connection, const struct ns_state_record *record)
 {
-    if (connection->handed != NULL)
+    if (connection->handed != NULL ||
+        connection->carrier != NULL) /* no descriptors come by a ring */
         return -EINVAL;
     connection->handed = malloc(sizeof(*connection->handed));
     if (connection->handed == NULL)
