@@ -236,11 +236,11 @@ static int judge(const struct ns_account *account, struct ns_reason *reason)
     return 0;
 }
 
-static void warn(struct ns_account *account)
+static void warn_of_memory(struct ns_account *account)
 {
     uint32_t limit = account->quotas.limit[NS_QUOTA_SOFT_MEMORY];
     uint64_t memory = ns_account_memory(account);
-    bool over = limit > 0 && !account->exempt && memory > limit;
+    bool over = limit > 0 && memory > limit;
 
     if (over && !account->warned)
         ns_log(NS_LOG_WARNING, "%s %u has %llu bytes, more than its soft-memory of %u",
@@ -267,10 +267,13 @@ int ns_accounts_judge(struct ns_commit *commit)
     return rc;
 }
 
-static void see(uint64_t *most, const struct ns_account *account)
+void ns_account_look(struct ns_store *store, struct ns_account *account)
 {
+    uint64_t *most = store->accounts->most;
+
     if (account->exempt)
         return;
+    warn_of_memory(account);
     ns_quota_seen(most, NS_QUOTA_NODES, account->nodes);
     ns_quota_seen(most, NS_QUOTA_MEMORY, ns_account_memory(account));
     ns_quota_seen(most, NS_QUOTA_SOFT_MEMORY, ns_account_memory(account));
@@ -285,8 +288,7 @@ void ns_accounts_end(struct ns_store *store, bool published)
         if (published) {
             account->nodes += (uint64_t)account->more_nodes;
             account->bytes += (uint64_t)account->more_bytes;
-            warn(account);
-            see(store->accounts->most, account);
+            ns_account_look(store, account);
         }
         account->more_nodes = account->more_bytes = 0;
         account->concerned = false;

@@ -140,6 +140,10 @@ static inline bool ns_account_has_room(const struct ns_account *account, uint64_
     return account->exempt || limit == 0 || ns_account_memory(account) + more <= limit;
 }
 
+/* Its memory may have changed otherwise than by a commit: log it once when it is more than soft-memory, and keep the
+ * most. Cheap; for each turn of its connections. */
+void ns_account_look(struct ns_store *store, struct ns_account *account);
+
 /* Count all names of the newest version anew and compare. 0, or -EINVAL with a sentence in why; -ENOMEM. */
 int ns_accounts_recount(struct ns_store *store, char *why, size_t why_size);
 

@@ -300,6 +300,7 @@ static void serve(struct ns_connection *connection)
     }
     ns_events_move(connection);
     write_output(connection);
+    ns_account_look(connection->server->store, connection->account);
     if (!is_over(connection))
         update_interest(connection);
     if (is_over(connection)) {

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from conftest import BUILD
-from names import NamesError
+from names import CONTROL, READ, RESET_WATCHES, SET_QUOTA, NamesError
 from netns import wait_until
 from rings import ERROR, FEATURES, REPLY_CONSUMER, REPLY_PRODUCER, REQUEST_CONSUMER, REQUEST_PRODUCER, RELEASE, Guest
 from rings import INTRODUCE, introduce, introduced
@@ -124,6 +124,30 @@ def test_a_message_that_is_too_long(daemon, busy):
             guest.read("x")
         guest.reconnect()
         guest.write("x", "1")
+
+
+def test_soft_memory_is_of_all_that_a_guest_has(daemon, busy):
+    """Watches and what it has not taken, not only names; one line until it is less again."""
+    def warnings():
+        return daemon.log.count("domain 7 has")
+
+    daemon.names.ask(SET_QUOTA, "soft-memory", 5000)
+    with Guest(daemon.names, 7) as guest:
+        guest.write("big", "x" * 1000)
+        for number in range(10):
+            guest.watch("data", f"{number}" + "t" * 500)
+            guest.event()
+        wait_until(lambda: warnings() == 1, 5, "its watches are too much")
+        guest.ask(RESET_WATCHES)
+        guest.read("big")
+        assert warnings() == 1
+        for _ in range(10):
+            guest.send(READ, b"big\0")
+        wait_until(lambda: warnings() == 2, 5, "what it does not take is too much")
+        for _ in range(10):
+            assert guest.receive() == b"x" * 1000
+        assert "more than its soft-memory of 5000" in daemon.log
+        assert int(daemon.names.ask(CONTROL, "quota", "max").decode().split("memory")[1].split()[1]) > 5000
 
 
 def test_reconnect_in_the_middle(daemon, busy):
