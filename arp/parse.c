@@ -34,16 +34,24 @@ int link_parse_mac(const char *text, size_t size, struct rte_ether_addr *mac)
 
 int link_parse_ipv4(const char *text, size_t size, rte_be32_t *address)
 {
-    char copy[INET_ADDRSTRLEN];
-    struct in_addr parsed;
+    uint32_t parsed = 0;
+    size_t at = 0;
 
-    if (size >= sizeof(copy) || memchr(text, 0, size) != NULL)
+    for (int i = 0; i < 4; i++) {
+        size_t begin = at;
+        uint32_t number = 0;
+
+        while (at < size && at - begin < 3 && text[at] >= '0' && text[at] <= '9')
+            number = number * 10 + (uint32_t)(text[at++] - '0');
+        if (at == begin || number > 255 || (text[begin] == '0' && at - begin > 1))
+            return -EINVAL;
+        parsed = parsed << 8 | number;
+        if (i < 3 && (at == size || text[at++] != '.'))
+            return -EINVAL;
+    }
+    if (at != size)
         return -EINVAL;
-    memcpy(copy, text, size);
-    copy[size] = 0;
-    if (inet_pton(AF_INET, copy, &parsed) != 1)
-        return -EINVAL;
-    *address = parsed.s_addr;
+    *address = rte_cpu_to_be_32(parsed);
     return 0;
 }
 

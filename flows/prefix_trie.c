@@ -90,12 +90,10 @@ const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t 
     return best;
 }
 
-/* The route at `bits` bits of key in *exact, the next shorter one that covers it in *cover. */
-static void find(const struct prefix_trie *trie, uint64_t key, unsigned bits,
+/* Below a node: the route at `bits` bits of key in *exact, the next shorter one that covers it in *cover. */
+static void find(const struct prefix_node *node, uint64_t key, unsigned bits,
                  const struct route **exact, const struct route **cover)
 {
-    const struct prefix_node *node = trie->root;
-
     *exact = *cover = NULL;
     while (node != NULL && node_bits(node) < bits && key_agrees(key, node->word, node_bits(node))) {
         if (node_routed(node))
@@ -112,7 +110,7 @@ const struct route *prefix_trie_exact(const struct prefix_trie *trie, uint16_t v
 {
     const struct route *exact, *cover;
 
-    find(trie, key_of(vrf, prefix), VRF_BITS + length, &exact, &cover);
+    find(trie->root, key_of(vrf, prefix), VRF_BITS + length, &exact, &cover);
     return exact;
 }
 
@@ -121,7 +119,7 @@ const struct route *prefix_trie_cover(const struct prefix_trie *trie, uint16_t v
 {
     const struct route *exact, *cover;
 
-    find(trie, key_of(vrf, prefix), VRF_BITS + length, &exact, &cover);
+    find(trie->root, key_of(vrf, prefix), VRF_BITS + length, &exact, &cover);
     return cover;
 }
 
@@ -258,24 +256,57 @@ void prefix_build_begin(struct prefix_build *build, struct ns_pool *pool,
     *build = (struct prefix_build){.pool = pool, .trie = *base, .serial = serial};
 }
 
-/* Go down to where `bits` bits of key are or belong, making the path the build's own. *parent is
- * the slot of the node above, NULL at the top. */
-static int descend(struct prefix_build *build, uint64_t key, unsigned bits,
-                   struct prefix_node ***slot, struct prefix_node ***parent)
+/* The slot where the way leads on to a key. */
+static struct prefix_node **way_slot(struct prefix_build *build, uint64_t key, unsigned depth)
 {
-    *parent = NULL;
-    *slot = &build->trie.root;
-    while (**slot != NULL) {
-        unsigned node = node_bits(**slot);
+    struct prefix_node *last;
 
-        if (node >= bits || !key_agrees(key, (**slot)->word, node))
+    if (depth == 0)
+        return &build->trie.root;
+    last = build->way[depth - 1];
+    return &last->child[key_bit(key, node_bits(last))];
+}
+
+/* Back to the last node on the way that lies above `bits` bits of key. */
+static void way_back(struct prefix_build *build, uint64_t key, unsigned bits)
+{
+    unsigned common = key_common(key, build->last_key, KEY_BITS);
+
+    while (build->depth > 0) {
+        unsigned node = node_bits(build->way[build->depth - 1]);
+
+        if (node < bits && node <= common)
+            return;
+        build->depth--;
+    }
+}
+
+/* Go down to where `bits` bits of key are or belong, making the way there the build's own. */
+static int descend(struct prefix_build *build, uint64_t key, unsigned bits,
+                   struct prefix_node ***slot)
+{
+    way_back(build, key, bits);
+    build->last_key = key;
+    for (;;) {
+        *slot = way_slot(build, key, build->depth);
+        if (**slot == NULL || node_bits(**slot) >= bits ||
+            !key_agrees(key, (**slot)->word, node_bits(**slot)))
             return 0;
         if (own(build, *slot) < 0)
             return -ENOMEM;
-        *parent = *slot;
-        *slot = &(**slot)->child[key_bit(key, node)];
+        build->way[build->depth++] = **slot;
     }
-    return 0;
+}
+
+const struct route *prefix_build_exact(struct prefix_build *build, uint16_t vrf, rte_be32_t prefix,
+                                       uint8_t length)
+{
+    uint64_t key = key_of(vrf, prefix);
+    const struct route *exact, *cover;
+
+    way_back(build, key, VRF_BITS + length);
+    find(*way_slot(build, key, build->depth), key, VRF_BITS + length, &exact, &cover);
+    return exact;
 }
 
 /* The prefix has a node: give it the route. */
@@ -327,9 +358,9 @@ int prefix_build_set(struct prefix_build *build, uint16_t vrf, const struct rout
 {
     uint64_t key = key_of(vrf, route->prefix);
     unsigned bits = VRF_BITS + route->length;
-    struct prefix_node **slot, **parent;
+    struct prefix_node **slot;
 
-    if (reserve(&build->replaced) < 0 || descend(build, key, bits, &slot, &parent) < 0)
+    if (reserve(&build->replaced) < 0 || descend(build, key, bits, &slot) < 0)
         return -ENOMEM;
     if (*slot != NULL && node_bits(*slot) == bits && key_agrees(key, (*slot)->word, bits))
         return set_here(build, slot, route);
@@ -359,18 +390,20 @@ static int clear_here(struct prefix_build *build, struct prefix_node **slot)
 
 int prefix_build_remove(struct prefix_build *build, uint16_t vrf, rte_be32_t prefix, uint8_t length)
 {
-    struct prefix_node **slot, **parent, *above;
+    uint64_t key = key_of(vrf, prefix);
+    struct prefix_node **slot, *above;
 
-    if (prefix_trie_exact(&build->trie, vrf, prefix, length) == NULL)
+    if (prefix_build_exact(build, vrf, prefix, length) == NULL)
         return -ENOENT;
-    if (reserve(&build->replaced) < 0 ||
-        descend(build, key_of(vrf, prefix), VRF_BITS + length, &slot, &parent) < 0 ||
+    if (reserve(&build->replaced) < 0 || descend(build, key, VRF_BITS + length, &slot) < 0 ||
         clear_here(build, slot) < 0)
         return -ENOMEM;
-    if (*slot == NULL && parent != NULL &&
-        !node_routed(*parent)) { /* a branch with one child left */
-        above = *parent;
-        *parent = above->child[0] != NULL ? above->child[0] : above->child[1];
+    if (*slot != NULL || build->depth == 0)
+        return 0;
+    above = build->way[build->depth - 1];
+    if (!node_routed(above)) { /* a branch with one child left */
+        slot = way_slot(build, key, --build->depth);
+        *slot = above->child[0] != NULL ? above->child[0] : above->child[1];
         drop(build, above);
     }
     return 0;

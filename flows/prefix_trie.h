@@ -21,10 +21,13 @@
  *      begin(base) -> set, remove, ... -> publish build.trie, retire build.replaced
  *                                      -> or prefix_build_abandon(): frees what the build made
  *
+ * IN ORDER. A build remembers the nodes on the way to the last prefix that it set, all of them its own, and
+ * goes on from the last one that leads to the next prefix as well. So prefixes that come nearly in order, as the
+ * changes of a commit do, take a few steps each and not the whole depth.
+ *
  * COST at n prefixes: a change copies its path, about log2(n) nodes, once a build; a look-up reads
  * as many (at 1,000,000 prefixes some 0.3 us with cold caches). Setting 1,000,000 in one build
- * takes 0.1 s in the order of prefixes, in which a commit's changes nearly come, and 0.8 s in
- * random order; 75 bytes a prefix.
+ * takes 0.06 s in the order of prefixes and 0.8 s in random order; 75 bytes a prefix.
  *
  * Thread safety: reading functions may be called by any thread on a trie that it keeps alive (an
  * RCU read section); they are wait-free and write nothing. Builds, and freeing, belong to the
@@ -50,11 +53,16 @@ struct prefix_replaced {
     size_t count, capacity;
 };
 
+enum { PREFIX_DEPTH = 16 + 32 + 1 /* nodes on one path, at most: one for each length of a key */ };
+
 struct prefix_build {
     struct ns_pool *pool;
     struct prefix_trie trie; /* as built so far; look-ups may use it */
     uint64_t serial;
     struct prefix_replaced replaced;
+    uint64_t last_key; /* the way to it: the build's own nodes, from the root down */
+    unsigned depth;
+    struct prefix_node *way[PREFIX_DEPTH];
 };
 
 /* ---- reading; routes found are valid as long as the trie ---- */
@@ -84,6 +92,11 @@ bool prefix_trie_check(const struct prefix_trie *trie);
 /* Start a build. serial must be greater than any used before. Cannot fail. */
 void prefix_build_begin(struct prefix_build *build, struct ns_pool *pool,
                         const struct prefix_trie *base, uint64_t serial);
+
+/* Exactly this prefix, in the trie as built so far; NULL: it is not there. Cheaper than prefix_trie_exact() if the
+ * prefix lies near the last one that was set. */
+const struct route *prefix_build_exact(struct prefix_build *build, uint16_t vrf, rte_be32_t prefix,
+                                       uint8_t length);
 
 /* Add the route, or replace that of the same prefix; it is copied. 0; -ENOMEM, and then the build's
  * content is as before. */

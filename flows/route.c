@@ -23,13 +23,22 @@ struct retired_table {
     bool derived; /* the next version has another list */
 };
 
+/* A value that was parsed lately: of a million routes most say the same as the one before. What it means does not
+ * change, because an interface keeps its id. */
+struct known_value {
+    char text[40];
+    size_t size; /* 0: none */
+    struct route route;
+};
+
 struct routes {
     struct ns_mount mount; /* first */
     struct links_mount *links;
     struct ns_pool *pool; /* of the trie's nodes */
     int slot;
-    unsigned users;              /* the mount itself, and every retired_table that waits */
-    uint64_t serial;             /* of the last build */
+    unsigned users;  /* the mount itself, and every retired_table that waits */
+    uint64_t serial; /* of the last build */
+    struct known_value known;
     struct route_table *current; /* of the newest version */
 
     /* between prepare and publish or abandon */
@@ -43,8 +52,37 @@ struct route_work {
     struct routes *routes;
     struct ns_commit *commit;
     uint64_t version;
-    uint64_t touched[64]; /* direct-mapped: a thousand new prefixes under one tell it once */
+    uint64_t touched[64];     /* direct-mapped: a thousand new prefixes under one tell it once */
+    rte_be32_t next_hops[64]; /* those that were set, by their last bits; 0.0.0.0 is none */
+    bool many_next_hops;      /* not all of them had room there */
 };
+
+static bool is_known(const struct known_value *known, struct word value)
+{
+    return known->size != 0 && known->size == value.size &&
+           memcmp(known->text, value.text, value.size) == 0;
+}
+
+static int parse_value(struct routes *routes, struct word value, struct route *route, char *why,
+                       size_t why_size)
+{
+    struct known_value *known = &routes->known;
+    int rc;
+
+    if (is_known(known, value)) {
+        route->kind = known->route.kind;
+        route->iface = known->route.iface;
+        route->via = known->route.via;
+        return 0;
+    }
+    rc = route_parse_value(routes->links, value, route, why, why_size);
+    if (rc == 0 && value.size <= sizeof(known->text)) {
+        memcpy(known->text, value.text, value.size);
+        known->size = value.size;
+        known->route = *route;
+    }
+    return rc;
+}
 
 /* ---- judging one name ---- */
 
@@ -79,6 +117,27 @@ static int judge_address_node(struct judge *judge)
     return 0;
 }
 
+static struct word value_of(const struct ns_change *change)
+{
+    return (struct word){ns_entry_value(change->after), change->after->value_size};
+}
+
+/* Nearly all are, and need no sentence: either /route/ADDR with nothing in it or a route. */
+static bool is_plainly_right(struct routes *routes, const struct ns_change *change)
+{
+    struct word prefix;
+    struct route route;
+    rte_be32_t address;
+
+    if (change->after == NULL || change->path_size <= routes->mount.path_size + 1)
+        return false;
+    if (!path_prefix(&routes->mount, change, &prefix))
+        return change->after->value_size == 0 &&
+               link_parse_ipv4(prefix.text, prefix.size, &address) == 0;
+    return route_parse_prefix(prefix.text, prefix.size, &route.prefix, &route.length) == 0 &&
+           parse_value(routes, value_of(change), &route, NULL, 0) == 0;
+}
+
 static int routes_check(struct ns_mount *mount, struct ns_commit *commit,
                         const struct ns_change *change)
 {
@@ -88,6 +147,8 @@ static int routes_check(struct ns_mount *mount, struct ns_commit *commit,
     struct route route;
     char why[NS_REASON_MAX];
 
+    if (is_plainly_right(routes, change))
+        return 0;
     judge_begin(&judge, mount, commit, change);
     if (judge.depth == 0)
         return judge_mount_point(&judge);
@@ -99,8 +160,7 @@ static int routes_check(struct ns_mount *mount, struct ns_commit *commit,
         return judge_refuse(&judge, EINVAL,
                             "there are no names below a route; it is /route/ADDR/LEN with a value");
     if (word_prefix(prefix, &route.prefix, &route.length, why, sizeof(why)) < 0 ||
-        route_parse_value(routes->links, (struct word){judge.value, judge.size}, &route, why,
-                          sizeof(why)) < 0)
+        parse_value(routes, (struct word){judge.value, judge.size}, &route, why, sizeof(why)) < 0)
         return judge_refuse(&judge, EINVAL, "%s", why);
     return 0;
 }
@@ -134,7 +194,7 @@ static int put(struct route_work *work, uint16_t vrf, rte_be32_t prefix, uint8_t
                const struct route *route)
 {
     struct prefix_build *build = &work->routes->build;
-    const struct route *now = prefix_trie_exact(&build->trie, vrf, prefix, length);
+    const struct route *now = prefix_build_exact(build, vrf, prefix, length);
     int rc;
 
     if (route == NULL)
@@ -159,12 +219,23 @@ static inline void prefetch_change(const struct ns_change *changes, size_t count
 static bool changed_route(const struct route_work *work, const struct ns_change *change,
                           struct route *route)
 {
-    const struct ns_entry *after = change->after;
+    return change->after != NULL &&
+           parse_value(work->routes, value_of(change), route, NULL, 0) == 0;
+}
 
-    return after != NULL &&
-           route_parse_value(work->routes->links,
-                             (struct word){ns_entry_value(after), after->value_size}, route, NULL,
-                             0) == 0;
+static rte_be32_t *next_hop_place(struct route_work *work, rte_be32_t via)
+{
+    return &work->next_hops[rte_be_to_cpu_32(via) % RTE_DIM(work->next_hops)];
+}
+
+static void note_next_hop(struct route_work *work, const struct route *route)
+{
+    rte_be32_t *place = next_hop_place(work, route->via);
+
+    if (route->kind != ROUTE_VIA || *place == route->via)
+        return;
+    work->many_next_hops |= *place != 0;
+    *place = route->via;
 }
 
 static int apply_change(struct route_work *work, const struct ns_change *change)
@@ -176,8 +247,10 @@ static int apply_change(struct route_work *work, const struct ns_change *change)
     if (!path_prefix(&work->routes->mount, change, &prefix) ||
         route_parse_prefix(prefix.text, prefix.size, &route.prefix, &route.length) < 0)
         return 0;
-    if (changed_route(work, change, &route))
+    if (changed_route(work, change, &route)) {
+        note_next_hop(work, &route);
         return put(work, 0, route.prefix, route.length, &route);
+    }
     derived = derived_routes_find(work->routes->pending->derived, 0, route.prefix, route.length);
     if (derived == NULL)
         return put(work, 0, route.prefix, route.length, NULL);
@@ -219,12 +292,24 @@ static int apply(struct route_work *work, const struct ns_change *changes, size_
     return rc;
 }
 
+static bool next_hops_are_right(const struct route_work *work)
+{
+    for (size_t i = 0; i < RTE_DIM(work->next_hops); i++)
+        if (work->next_hops[i] != 0 &&
+            route_judge_via(work->routes->pending, work->next_hops[i], NULL, 0) < 0)
+            return false;
+    return !work->many_next_hops;
+}
+
 /* Judge the next hops of the routes that the commit sets, all of them even if one is refused. Many
  * have the same few, so the last ones found right are remembered. */
 static int judge_next_hops(struct route_work *work, const struct ns_change *changes, size_t count)
 {
-    rte_be32_t right[64] = {0}; /* 0.0.0.0 is no next hop */
     int rc = 0;
+
+    if (next_hops_are_right(work))
+        return 0;
+    memset(work->next_hops, 0, sizeof(work->next_hops));
 
     for (size_t i = 0; i < count; i++) {
         struct route route;
@@ -236,7 +321,7 @@ static int judge_next_hops(struct route_work *work, const struct ns_change *chan
         if (!path_prefix(&work->routes->mount, &changes[i], &prefix) ||
             !changed_route(work, &changes[i], &route) || route.kind != ROUTE_VIA)
             continue;
-        known = &right[rte_be_to_cpu_32(route.via) % RTE_DIM(right)];
+        known = next_hop_place(work, route.via);
         if (*known == route.via)
             continue;
         if (route_judge_via(work->routes->pending, route.via, why, sizeof(why)) < 0)
