@@ -192,8 +192,13 @@ static int apply_write(const struct applying *applying)
 
     if (rc == 0)
         rc = may_be_so_large(applying);
-    if (rc == 0 && needs_levels(applying))
-        rc = create_levels(applying, op->path_size);
+    if (rc != 0)
+        return rc;
+    if (!needs_levels(applying))
+        return ns_build_write_below(applying->build, applying->nearest, applying->existing,
+                                    op->data, op->path_size, op->data + op->path_size + 1,
+                                    op->value_size, NULL);
+    rc = create_levels(applying, op->path_size);
     if (rc == 0)
         rc = ns_build_write(applying->build, op->data, op->path_size, op->data + op->path_size + 1,
                             op->value_size, NULL);
@@ -287,7 +292,7 @@ int ns_op_apply(struct ns_build *build, const struct ns_op *op, const struct ns_
     if (op->mount->ops->computed && !who->stack)
         return ns_reason_set(reason, EROFS, op->data,
                              "names below %s are computed and can't be changed", op->mount->path);
-    applying.nearest = ns_tree_nearest(build->root, op->data, op->path_size, &applying.existing);
+    applying.nearest = ns_build_nearest(build, op->data, op->path_size, &applying.existing);
     applying.mount = ns_mount_above(op->mount, op->data, applying.existing);
     return apply[op->kind](&applying);
 }

@@ -120,6 +120,7 @@ static int replace_entry(struct ns_build *build, const char *path, size_t path_s
     struct ns_place place;
     size_t at;
 
+    ns_way_forget(build);
     if (path_size > 1) {
         at = last_component(path, path_size);
         parent = own_entry(build, path, parent_size(at));
@@ -215,27 +216,61 @@ static int create(struct ns_build *build, const char *path, size_t path_size,
         return -ENOMEM;
     if (perms != NULL)
         set_perms(chain_end(chain), perms);
-    parent = own_entry(build, path, depth_size);
-    if (parent == NULL || ns_trie_insert(build, ns_place_children(parent), chain) != 0) {
+    parent = build->way != NULL && build->way->parent == nearest
+                 ? build->way->parent
+                 : own_entry(build, path, depth_size);
+    if (parent == NULL || ns_trie_insert(build, parent, chain) != 0) {
         ns_build_drop_tree(build, ns_slot_of_entry(chain));
         return -ENOMEM;
     }
     parent->child_count++;
     parent->children_version = 0;
+    ns_way_note(build, parent, path, depth_size);
     return 0;
+}
+
+const struct ns_entry *ns_build_nearest(const struct ns_build *build, const char *path,
+                                        size_t path_size, size_t *depth_size)
+{
+    struct ns_way *way = build->way;
+    const struct ns_entry *child;
+    const char *name, *slash;
+    size_t name_size;
+
+    if (way == NULL || way->parent == NULL || path_size <= way->path_size + 1 ||
+        path[way->path_size] != '/' || memcmp(path, way->path, way->path_size) != 0)
+        return ns_tree_nearest(build->root, path, path_size, depth_size);
+    name = path + way->path_size + 1;
+    name_size = path_size - way->path_size - 1;
+    slash = memchr(name, '/', name_size);
+    if (slash != NULL)
+        name_size = (size_t)(slash - name);
+    *depth_size = way->path_size;
+    child = ns_trie_get(ns_way_slot(way, name, name_size), name, name_size);
+    if (child == NULL)
+        return way->parent;
+    *depth_size += 1 + name_size;
+    return ns_tree_nearest_below(child, *depth_size + 1, path, path_size, depth_size);
+}
+
+int ns_build_write_below(struct ns_build *build, const struct ns_entry *nearest, size_t depth_size,
+                         const char *path, size_t path_size, const void *value, size_t value_size,
+                         struct ns_perms *perms)
+{
+    assert(path_size <= NS_PATH_MAX && value_size <= NS_VALUE_MAX);
+    if (depth_size == path_size)
+        return overwrite(build, path, path_size, nearest, value, value_size, perms);
+    return create(build, path, path_size, nearest, depth_size, value, value_size, perms);
 }
 
 int ns_build_write(struct ns_build *build, const char *path, size_t path_size, const void *value,
                    size_t value_size, struct ns_perms *perms)
 {
-    const struct ns_entry *nearest;
     size_t depth_size;
+    const struct ns_entry *nearest = ns_build_nearest(build, path, path_size, &depth_size);
 
-    assert(path_size <= NS_PATH_MAX && value_size <= NS_VALUE_MAX);
-    nearest = ns_tree_nearest(build->root, path, path_size, &depth_size);
-    if (depth_size == path_size)
-        return overwrite(build, path, path_size, nearest, value, value_size, perms);
-    return create(build, path, path_size, nearest, depth_size, value, value_size, perms);
+    return ns_build_write_below(build, nearest, depth_size, path, path_size, value, value_size,
+                                perms);
 }
 
 int ns_build_set_perms(struct ns_build *build, const char *path, size_t path_size,
@@ -245,6 +280,7 @@ int ns_build_set_perms(struct ns_build *build, const char *path, size_t path_siz
 
     if (ns_tree_lookup(build->root, path, path_size) == NULL)
         return -ENOENT;
+    ns_way_forget(build);
     entry = own_entry(build, path, path_size);
     if (entry == NULL)
         return -ENOMEM;
@@ -263,6 +299,7 @@ int ns_build_remove(struct ns_build *build, const char *path, size_t path_size)
         return -EINVAL;
     if (entry == NULL)
         return -ENOENT;
+    ns_way_forget(build);
     at = last_component(path, path_size);
     parent = own_entry(build, path, parent_size(at));
     if (parent == NULL)
@@ -297,8 +334,15 @@ static void stamp(uintptr_t slot, void *version)
         entry->children_version = *(uint64_t *)version;
 }
 
+static void way_free(struct ns_build *build)
+{
+    free(build->way);
+    build->way = NULL;
+}
+
 void ns_build_seal(struct ns_build *build, uint64_t version)
 {
+    way_free(build);
     if (is_own(build, build->root))
         ns_trie_walk_own(ns_slot_of_entry(build->root), build->serial, stamp, NULL, &version);
 }
@@ -310,6 +354,7 @@ static void free_block(uintptr_t slot, void *pool)
 
 void ns_build_abandon(struct ns_build *build)
 {
+    way_free(build);
     if (is_own(build, build->root))
         ns_trie_walk_own(ns_slot_of_entry(build->root), build->serial, free_block, NULL,
                          build->pool);

@@ -11,46 +11,6 @@
 
 /* ---- what the changes are ---- */
 
-/* Most commits are small; the first chunk is of a size that malloc() has at hand. */
-enum { ARENA_FIRST = 512, ARENA_CHUNK = 64 * 1024 };
-struct ns_arena_chunk {
-    struct ns_arena_chunk *next;
-    size_t size;
-    char data[];
-};
-
-static char *arena_copy(struct ns_arena *arena, const char *text, size_t size)
-{
-    char *copy;
-
-    if (arena->chunks == NULL || arena->used + size + 1 > arena->chunks->size) {
-        size_t room = arena->chunks == NULL && size < ARENA_FIRST ? ARENA_FIRST : ARENA_CHUNK;
-        struct ns_arena_chunk *chunk = malloc(sizeof(*chunk) + room);
-
-        if (chunk == NULL)
-            return NULL;
-        chunk->size = room;
-        chunk->next = arena->chunks;
-        arena->chunks = chunk;
-        arena->used = 0;
-    }
-    copy = arena->chunks->data + arena->used;
-    memcpy(copy, text, size);
-    copy[size] = '\0';
-    arena->used += size + 1;
-    return copy;
-}
-
-static void arena_free(struct ns_arena *arena)
-{
-    while (arena->chunks != NULL) {
-        struct ns_arena_chunk *next = arena->chunks->next;
-
-        free(arena->chunks);
-        arena->chunks = next;
-    }
-}
-
 /* path must last as long as the commit. */
 static int add_change_at(struct ns_commit *commit, const char *path, size_t path_size,
                          const struct ns_entry *before, const struct ns_entry *after)
@@ -73,9 +33,13 @@ static int add_change(const char *path, size_t path_size, const struct ns_entry 
                       const struct ns_entry *after, void *arg)
 {
     struct ns_commit *commit = arg;
-    const char *copy = arena_copy(&commit->paths, path, path_size);
+    char *copy = ns_arena_get(&commit->paths, path_size + 1, 1);
 
-    return copy == NULL ? -ENOMEM : add_change_at(commit, copy, path_size, before, after);
+    if (copy == NULL)
+        return -ENOMEM;
+    memcpy(copy, path, path_size);
+    copy[path_size] = '\0';
+    return add_change_at(commit, copy, path_size, before, after);
 }
 
 /* Most commits are about one mount. */
@@ -477,7 +441,7 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
         *version = commit.number;
     free(commit.changes);
     free(commit.touched);
-    arena_free(&commit.paths);
+    ns_arena_free(&commit.paths);
     return finish(txn, rc, reason);
 }
 

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_own(const struct ns_build *build, const struct ns_trie_node *node)
@@ -115,29 +116,115 @@ static int grow(struct ns_build *build, struct ns_place place, const struct ns_e
     return 0;
 }
 
-int ns_trie_insert(struct ns_build *build, struct ns_place place, struct ns_entry *entry)
+/* The last node on the way above the name's place, so far as they agree. */
+static struct ns_trie_node *way_back(struct ns_way *way, const char *name, size_t name_size)
 {
-    const struct ns_entry *nearest;
-    struct ns_trie_node *node;
     uint32_t position;
 
-    if (*place.slot == 0) {
-        ns_place_set_own(place, ns_slot_of_entry(entry));
-        return 0;
-    }
-    nearest = ns_trie_nearest(*place.slot, ns_entry_name(entry), entry->name_size);
-    position = ns_key_difference(ns_entry_name(entry), entry->name_size, ns_entry_name(nearest),
-                                 nearest->name_size);
+    if (way->last == NULL)
+        return NULL;
+    position = ns_key_difference(ns_entry_name(way->last), way->last->name_size, name, name_size);
+    while (way->depth > 0 && way->nodes[way->depth - 1]->position > position)
+        way->depth--;
+    return way->depth == 0 ? NULL : way->nodes[way->depth - 1];
+}
+
+uintptr_t ns_way_slot(struct ns_way *way, const char *name, size_t name_size)
+{
+    const struct ns_trie_node *node = way_back(way, name, name_size);
+    unsigned nibble;
+
+    if (node == NULL)
+        return way->parent->children;
+    nibble = ns_key_nibble(name, name_size, node->position);
+    return ns_node_has(node, nibble) ? node->slots[ns_node_index(node, nibble)] : 0;
+}
+
+/* Where to start with an entry that is to be added: the place above which nothing has to be done. */
+static struct ns_place way_place(struct ns_way *way, struct ns_entry *parent,
+                                 const struct ns_entry *entry)
+{
+    const char *name = ns_entry_name(entry);
+    struct ns_trie_node *node;
+
+    if (way == NULL)
+        return ns_place_children(parent);
+    node = way_back(way, name, entry->name_size);
+    if (node != NULL && !ns_node_has(node, ns_entry_nibble(entry, node->position)))
+        node = --way->depth == 0 ? NULL : way->nodes[way->depth - 1];
+    return node == NULL ? ns_place_children(parent)
+                        : place_in(node, ns_entry_nibble(entry, node->position));
+}
+
+static void way_push(struct ns_way *way, struct ns_trie_node *node)
+{
+    if (way != NULL && way->depth < NS_WAY_NODES)
+        way->nodes[way->depth++] = node;
+}
+
+/* Put the entry into a place that has something: beside it, or in it. */
+static int insert_at(struct ns_build *build, struct ns_way *way, struct ns_place place,
+                     const struct ns_entry *entry)
+{
+    const struct ns_entry *nearest =
+        ns_trie_nearest(*place.slot, ns_entry_name(entry), entry->name_size);
+    uint32_t position = ns_key_difference(ns_entry_name(entry), entry->name_size,
+                                          ns_entry_name(nearest), nearest->name_size);
+    struct ns_trie_node *node;
+    int rc;
+
     assert(position != NS_POSITION_NONE);
     while (ns_slot_is_node(*place.slot) && ns_slot_node(*place.slot)->position < position) {
         node = own_node(build, place);
         if (node == NULL)
             return -ENOMEM;
+        way_push(way, node);
         place = place_in(node, ns_entry_nibble(entry, node->position));
     }
     if (ns_slot_is_node(*place.slot) && ns_slot_node(*place.slot)->position == position)
-        return grow(build, place, entry);
-    return fork_at(build, place, position, ns_entry_nibble(nearest, position), entry);
+        rc = grow(build, place, entry);
+    else
+        rc = fork_at(build, place, position, ns_entry_nibble(nearest, position), entry);
+    if (rc == 0)
+        way_push(way, ns_slot_node(*place.slot));
+    return rc;
+}
+
+int ns_trie_insert(struct ns_build *build, struct ns_entry *parent, struct ns_entry *entry)
+{
+    struct ns_way *way = build->way != NULL && build->way->parent == parent ? build->way : NULL;
+    struct ns_place place = way_place(way, parent, entry);
+    int rc = 0;
+
+    if (*place.slot == 0)
+        ns_place_set_own(place, ns_slot_of_entry(entry));
+    else
+        rc = insert_at(build, way, place, entry);
+    if (rc != 0)
+        ns_way_forget(build); /* it may lead half to the one, half to the other */
+    else if (way != NULL)
+        way->last = entry;
+    return rc;
+}
+
+void ns_way_note(struct ns_build *build, struct ns_entry *parent, const char *path,
+                 size_t path_size)
+{
+    struct ns_way *way = build->way;
+
+    if (++build->created < NS_WAY_FROM || (way != NULL && way->parent == parent))
+        return;
+    if (way == NULL)
+        way = build->way = malloc(sizeof(*way)); /* without it all goes on, only slower */
+    if (way == NULL)
+        return;
+    way->parent = path_size > 1 && path_size <= sizeof(way->path) ? parent : NULL;
+    way->last = NULL;
+    way->depth = 0;
+    if (way->parent == NULL)
+        return;
+    way->path_size = (uint32_t)path_size;
+    memcpy(way->path, path, path_size);
 }
 
 /* The node at place loses one of its two slots, and with it its reason. */

@@ -126,8 +126,8 @@ static size_t legal_size(const char *path, size_t size, const char *more)
     for (size_t i = 0; i < size; i++) {
         unsigned now = classes[(unsigned char)path[i]];
 
-        if (now == 0 && path[i] != '\0' && strchr(more, path[i]) != NULL)
-            now = LEGAL;
+        for (const char *also = more; now == 0 && *also != '\0'; also++)
+            now = *also == path[i] ? LEGAL : 0;
         if (now == 0 || (now & before & SLASH) != 0)
             return i;
         before = now;

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "nameserv/anchor.h"
+#include "nameserv/arena.h"
 #include "nameserv/mount.h"
 #include "nameserv/pool.h"
 #include "nameserv/store.h"
@@ -167,6 +168,8 @@ struct ns_txn {
     struct ns_build build; /* its own version; shares everything with base at first */
     struct ns_op **ops;
     size_t op_count, op_capacity, ops_noted;
+    struct ns_arena op_memory;
+    bool ops_have_perms;
     struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
     size_t observed_count, observed_capacity;
     unsigned own_lost; /* NS_OWN_* that hold no longer: something was removed */
@@ -227,11 +230,6 @@ void ns_observations_free(struct ns_txn *txn);
 struct ns_commit_part {
     size_t first, count; /* of the mount's changes */
     bool concerned, prepared;
-};
-
-struct ns_arena {
-    struct ns_arena_chunk *chunks;
-    size_t used;
 };
 
 struct ns_commit {

@@ -16,13 +16,12 @@ static size_t component(const char *path, size_t path_size, size_t at)
     return slash == NULL ? path_size - at : (size_t)(slash - path) - at;
 }
 
-const struct ns_entry *ns_tree_nearest(const struct ns_entry *root, const char *path,
-                                       size_t path_size, size_t *depth_size)
+const struct ns_entry *ns_tree_nearest_below(const struct ns_entry *entry, size_t at,
+                                             const char *path, size_t path_size, size_t *depth_size)
 {
-    const struct ns_entry *entry = root, *child;
-    size_t at = 1, size;
+    const struct ns_entry *child;
+    size_t size;
 
-    *depth_size = 1;
     while (at < path_size) {
         size = component(path, path_size, at);
         child = ns_trie_get(entry->children, path + at, size);
@@ -33,6 +32,13 @@ const struct ns_entry *ns_tree_nearest(const struct ns_entry *root, const char *
         at += size + 1;
     }
     return entry;
+}
+
+const struct ns_entry *ns_tree_nearest(const struct ns_entry *root, const char *path,
+                                       size_t path_size, size_t *depth_size)
+{
+    *depth_size = 1;
+    return ns_tree_nearest_below(root, 1, path, path_size, depth_size);
 }
 
 const struct ns_entry *ns_tree_lookup(const struct ns_entry *root, const char *path,

@@ -135,6 +135,8 @@ void ns_replaced_free(struct ns_replaced *replaced, struct ns_pool *pool);
  * bytes goes down with it. True when nothing is left; then the vector is freed, too. */
 bool ns_replaced_free_some(struct ns_replaced *replaced, struct ns_pool *pool, size_t limit);
 
+struct ns_way; /* nameserv/trie.h */
+
 /* A new version in the making. */
 struct ns_build {
     struct ns_pool *pool;
@@ -143,6 +145,8 @@ struct ns_build {
     uint64_t serial;
     struct ns_replaced replaced;
     int64_t made; /* names that the caller counts (nameserv/apply.c); 0 at first */
+    unsigned created;
+    struct ns_way *way; /* to the name that was created last; NULL: few were */
 };
 
 /* A tree of only a root entry "/" with an empty value; version and children_version are given.
@@ -156,12 +160,21 @@ void ns_tree_free(const struct ns_entry *root, struct ns_pool *pool);
 void ns_build_begin(struct ns_build *build, struct ns_pool *pool, const struct ns_entry *base,
                     uint64_t serial);
 
+/* As ns_tree_nearest() of the version in the making; cheaper for a name beside the one that was created last. */
+const struct ns_entry *ns_build_nearest(const struct ns_build *build, const char *path,
+                                        size_t path_size, size_t *depth_size);
+
 /* Write a value. Missing ancestors are created with empty values. A created entry takes the
  * permissions of its parent, unless perms is given for it (a counted reference is taken). An existing
  * entry keeps its children, and its permissions unless perms is given.
  * 0; -ENOMEM, and then the build's content is as before. */
 int ns_build_write(struct ns_build *build, const char *path, size_t path_size, const void *value,
                    size_t value_size, struct ns_perms *perms);
+
+/* The same for who has just asked ns_build_nearest(). */
+int ns_build_write_below(struct ns_build *build, const struct ns_entry *nearest, size_t depth_size,
+                         const char *path, size_t path_size, const void *value, size_t value_size,
+                         struct ns_perms *perms);
 
 /* Set the permissions of an existing entry (a counted reference is taken). 0, -ENOENT, -ENOMEM. */
 int ns_build_set_perms(struct ns_build *build, const char *path, size_t path_size,

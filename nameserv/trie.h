@@ -186,13 +186,48 @@ static inline void ns_place_set_foreign(struct ns_place place, uintptr_t slot)
  * Afterwards all nodes on the way are the build's own. */
 int ns_trie_own(struct ns_build *build, struct ns_place *place, const char *name, size_t name_size);
 
-/* Add an entry that the build made. None of its name may exist. place is an entry's children. */
-int ns_trie_insert(struct ns_build *build, struct ns_place place, struct ns_entry *entry);
+/* Add an entry that the build made. None of its name may exist. parent is the build's own. */
+int ns_trie_insert(struct ns_build *build, struct ns_entry *parent, struct ns_entry *entry);
 
 /* Take an existing entry out, without freeing it. When it succeeds, there is room to remember `extra`
  * blocks. */
 int ns_trie_remove(struct ns_build *build, struct ns_place place, const char *name,
                    size_t name_size, size_t extra);
+
+/* ---- the way ---- */
+
+/* A build that has created some names remembers the way to the last one: its parent, and the nodes of the
+ * parent's children above it. All of them are the build's own, so they stay where they are while it goes on
+ * creating; anything else that it does makes it forget. The next name, mostly a sibling, goes on from the last
+ * node that leads to it as well. */
+enum { NS_WAY_FROM = 4 /* names created */, NS_WAY_NODES = 40, NS_WAY_PATH = 64 };
+
+struct ns_way {
+    struct ns_entry *parent; /* NULL: none is known */
+    struct ns_entry *last;   /* child of it; NULL: only the parent is known */
+    uint32_t depth;          /* of nodes */
+    uint32_t path_size;
+    struct ns_trie_node *nodes[NS_WAY_NODES];
+    char path[NS_WAY_PATH]; /* of the parent, without a NUL */
+};
+
+/* Where to look for a child of way->parent: the slot under the last node on the way that leads to it. */
+uintptr_t ns_way_slot(struct ns_way *way, const char *name, size_t name_size);
+
+/* A name was created below parent, which is the build's own. */
+void ns_way_note(struct ns_build *build, struct ns_entry *parent, const char *path,
+                 size_t path_size);
+
+static inline void ns_way_forget(struct ns_build *build)
+{
+    if (build->way != NULL)
+        build->way->parent = NULL;
+}
+
+/* ns_tree_nearest() from an entry whose children's names start at `at`; *depth_size is that of the entry. */
+const struct ns_entry *ns_tree_nearest_below(const struct ns_entry *entry, size_t at,
+                                             const char *path, size_t path_size,
+                                             size_t *depth_size);
 
 /* ---- what a build replaces ---- */
 

@@ -95,17 +95,12 @@ void ns_txn_unpin(struct ns_txn *txn)
     store->counters.transactions_open--;
 }
 
-static void op_free(struct ns_op *op)
-{
-    ns_perms_put(op->perms);
-    free(op);
-}
-
 void ns_txn_release(struct ns_txn *txn)
 {
     ns_txn_unpin(txn);
-    for (size_t i = 0; i < txn->op_count; i++)
-        op_free(txn->ops[i]);
+    for (size_t i = 0; i < txn->op_count && txn->ops_have_perms; i++)
+        ns_perms_put(txn->ops[i]->perms);
+    ns_arena_free(&txn->op_memory);
     free(txn->ops);
     ns_observations_free(txn);
     free(txn);
@@ -233,10 +228,11 @@ int ns_txn_list(struct ns_txn *txn, const char *path,
 
 /* ---- changing ---- */
 
-static struct ns_op *op_new(enum ns_op_kind kind, const char *path, size_t path_size,
-                            const void *value, size_t value_size)
+static struct ns_op *op_new(struct ns_txn *txn, enum ns_op_kind kind, const char *path,
+                            size_t path_size, const void *value, size_t value_size)
 {
-    struct ns_op *op = malloc(sizeof(*op) + path_size + 1 + value_size);
+    struct ns_op *op =
+        ns_arena_get(&txn->op_memory, sizeof(*op) + path_size + 1 + value_size, _Alignof(*op));
 
     if (op == NULL)
         return NULL;
@@ -265,7 +261,7 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
                            NS_VALUE_MAX);
     if (rc == 0)
         rc = ns_grow((void **)&txn->ops, txn->op_count, &txn->op_capacity, sizeof(txn->ops[0]));
-    op = rc == 0 ? op_new(kind, path, size, value, value_size) : NULL;
+    op = rc == 0 ? op_new(txn, kind, path, size, value, value_size) : NULL;
     if (op == NULL) {
         ns_perms_put(perms);
         return rc == 0 ? -ENOMEM : rc;
@@ -275,12 +271,13 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
     rc = ns_op_apply(&txn->build, op, txn->who, txn->reason);
     if (rc == -ENOMEM) {
         txn->damaged = true;
-        op_free(op);
+        ns_perms_put(perms);
         return rc;
     }
     /* A refusal was told, so it is kept: a merge has to refuse it again. */
     op->answer = rc;
     txn->ops[txn->op_count++] = op;
+    txn->ops_have_perms |= perms != NULL;
     txn->changed |= rc == 0;
     return rc;
 }
