@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The children of one entry: getting, stepping and order, against a sorted array of names. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,6 +69,17 @@ static void random_names(struct names *names, unsigned count)
     names->count = kept;
 }
 
+static void shuffle(unsigned *order, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        unsigned j = seed_below(i + 1);
+
+        order[i] = i;
+        order[i] = order[j];
+        order[j] = i;
+    }
+}
+
 /* A root with these children, put in at random order. */
 static const struct ns_entry *tree_of(const struct names *names)
 {
@@ -75,13 +87,7 @@ static const struct ns_entry *tree_of(const struct names *names)
     struct ns_build build;
     char path[NAME_MAX_TESTED + 2];
 
-    for (unsigned i = 0; i < names->count; i++) {
-        unsigned j = seed_below(i + 1);
-
-        order[i] = i;
-        order[i] = order[j];
-        order[j] = i;
-    }
+    shuffle(order, names->count);
     ns_build_begin(&build, pool, ns_tree_new(pool, ns_perms_get(perms), 1), 2);
     for (unsigned i = 0; i < names->count; i++) {
         int size = snprintf(path, sizeof(path), "/%s", names->list[order[i]].bytes);
@@ -239,6 +245,106 @@ static void nodes_are_fewer_than_names(void **state)
     free(names);
 }
 
+/* ---- a build goes on from the name that it created last ---- */
+
+static const char *const directories[] = {"/a", "/ab", "/b/c"};
+
+struct created {
+    struct names names[3];
+    unsigned order[3][NAMES_MAX];
+    unsigned next[3];
+};
+
+static void created_begin(struct created *created, bool in_order)
+{
+    for (unsigned d = 0; d < 3; d++) {
+        random_names(&created->names[d], 1 + seed_below(200));
+        created->next[d] = 0;
+        shuffle(created->order[d], created->names[d].count);
+        for (unsigned i = 0; in_order && i < created->names[d].count; i++)
+            created->order[d][i] = i;
+    }
+}
+
+/* Memory may end in the middle: then nothing has changed, and the same is tried again. */
+static void create_name(struct ns_build *build, const char *path, size_t size)
+{
+    int rc;
+
+    ns_pool_fail_after(pool, seed_below(4) == 0 ? 1 + seed_below(4) : 0);
+    rc = ns_build_write(build, path, size, "v", 1, NULL);
+    ns_pool_fail_after(pool, 0);
+    if (rc == 0)
+        return;
+    assert_int_equal(rc, -ENOMEM);
+    assert_null(ns_tree_lookup(build->root, path, size));
+    assert_int_equal(ns_build_write(build, path, size, "v", 1, NULL), 0);
+}
+
+static void expect_same_nearest(const struct ns_build *build, const char *path, size_t size)
+{
+    size_t depth, expected;
+    const struct ns_entry *nearest = ns_build_nearest(build, path, size, &depth);
+
+    assert_ptr_equal(nearest, ns_tree_nearest(build->root, path, size, &expected));
+    assert_int_equal(depth, expected);
+}
+
+/* All of them, now in this directory and now in that; between them something else is done. */
+static void create_some(struct ns_build *build, struct created *created)
+{
+    char path[32];
+
+    for (unsigned steps = 600; steps > 0; steps--) {
+        unsigned d = steps / 16 % 3;
+        struct name other;
+        int size;
+
+        random_name(&other);
+        size = snprintf(path, sizeof(path), "%s/%s/%s", directories[d], other.bytes, other.bytes);
+        expect_same_nearest(build, path, (size_t)size);
+        if (created->next[d] == created->names[d].count)
+            continue;
+        size = snprintf(path, sizeof(path), "%s/%s", directories[d],
+                        created->names[d].list[created->order[d][created->next[d]++]].bytes);
+        create_name(build, path, (size_t)size);
+        expect_same_nearest(build, path, (size_t)size);
+        if (seed_below(8) == 0)
+            assert_int_equal(ns_build_write(build, path, (size_t)size, path, (size_t)size, NULL),
+                             0);
+        if (seed_below(8) != 0)
+            continue;
+        assert_int_equal(ns_build_remove(build, path, (size_t)size), 0);
+        create_name(build, path, (size_t)size);
+    }
+}
+
+static void names_are_created_one_beside_the_other(void **state)
+{
+    struct created *created = calloc(1, sizeof(*created));
+    char why[128];
+
+    (void)state;
+    assert_non_null(created);
+    seed_begin();
+    for (unsigned round = 0; round < 200 * seed_scale(); round++) {
+        struct ns_build build;
+
+        ns_build_begin(&build, pool, ns_tree_new(pool, ns_perms_get(perms), 1), 2);
+        created_begin(created, round % 2 == 0);
+        create_some(&build, created);
+        assert_true(build.way != NULL);
+        ns_build_seal(&build, 2);
+        assert_int_equal(ns_tree_check(build.root, why, sizeof(why)), 0);
+        for (unsigned d = 0; d < 3; d++)
+            expect_steps(&created->names[d],
+                         ns_tree_lookup(build.root, directories[d], strlen(directories[d])));
+        ns_replaced_free(&build.replaced, pool);
+        ns_tree_free(build.root, pool);
+    }
+    free(created);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_byte_is_a_name, setup, teardown),
         cmocka_unit_test_setup_teardown(key_differences, setup, teardown),
         cmocka_unit_test_setup_teardown(nodes_are_fewer_than_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_are_created_one_beside_the_other, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
