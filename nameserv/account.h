@@ -24,7 +24,8 @@ enum ns_quota {
     NS_QUOTA_NODES,
     NS_QUOTA_WATCHES,
     NS_QUOTA_OUTSTANDING, /* replies that were not taken; then no further request is run */
-    NS_QUOTA_MEMORY, /* bytes of its names, of its watches, and of what its connections have not taken */
+    NS_QUOTA_MEMORY, /* bytes of its names, of its watches, of what its open transactions remember, and of what its
+                        connections have not taken */
     NS_QUOTA_SOFT_MEMORY, /* the same; more is only logged */
     NS_QUOTA_TRANSACTIONS,
     NS_QUOTA_TRANSACTION_NODES, /* different names that one transaction asks for */
@@ -48,10 +49,12 @@ struct ns_account {
     uint32_t watches, transactions;
     uint64_t watch_bytes;
     uint64_t unread_bytes; /* events and replies that its connections have not taken */
+    uint64_t
+        txn_bytes; /* operations and observations of its transactions that are not committed yet */
     /* private from here */
     struct {
         uint32_t watches, transactions;
-        uint64_t watch_bytes, unread_bytes;
+        uint64_t watch_bytes, unread_bytes, txn_bytes;
     } found;                        /* by the recount under way */
     int64_t more_nodes, more_bytes; /* by the commit under way */
     bool concerned, warned;
@@ -129,7 +132,7 @@ static inline bool ns_account_allows(const struct ns_account *account, enum ns_q
 /* What counts for NS_QUOTA_MEMORY. */
 static inline uint64_t ns_account_memory(const struct ns_account *account)
 {
-    return account->bytes + account->watch_bytes + account->unread_bytes;
+    return account->bytes + account->watch_bytes + account->unread_bytes + account->txn_bytes;
 }
 
 /* May it have so many more bytes? */

@@ -434,7 +434,8 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
     }
     commit.build = build;
     commit.before = store->version;
-    ns_txn_unpin(txn); /* `before` lives until the control core's next quiescent state */
+    ns_txn_unpin(txn);  /* `before` lives until the control core's next quiescent state */
+    ns_txn_forget(txn); /* what it makes of it is counted instead */
     commit.number = store->version->number;
     rc = run(&commit, txn);
     if (rc == 0 && version != NULL)

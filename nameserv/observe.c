@@ -48,6 +48,7 @@ int ns_observe(struct ns_txn *txn, const char *path, size_t size, unsigned what)
 {
     struct ns_observation *slot;
     uint32_t hash;
+    int rc;
 
     if (txn->view)
         return 0;
@@ -56,6 +57,9 @@ int ns_observe(struct ns_txn *txn, const char *path, size_t size, unsigned what)
         return -ENOMEM;
     slot = slot_of(txn->observed, txn->observed_capacity, path, size, hash);
     if (slot->path == NULL) {
+        rc = ns_txn_remember(txn, sizeof(*slot) + size + 1);
+        if (rc != 0)
+            return rc;
         slot->path = strndup(path, size);
         if (slot->path == NULL)
             return -ENOMEM;

@@ -28,8 +28,10 @@ static void count(const struct ns_connection *connection)
         account->found.watches++;
         account->found.watch_bytes += ns_events_watch_bytes(watch);
     }
-    LIST_FOREACH (txn, &connection->txns, link)
+    LIST_FOREACH (txn, &connection->txns, link) {
         account->found.transactions++;
+        account->found.txn_bytes += ns_txn_remembered(txn->txn);
+    }
     account->found.unread_bytes += connection->events.bytes + ns_output_size(&connection->output);
 }
 
@@ -40,15 +42,17 @@ static int compare(struct ns_account *account, void *arg)
     if (account->watches == account->found.watches &&
         account->transactions == account->found.transactions &&
         account->watch_bytes == account->found.watch_bytes &&
-        account->unread_bytes == account->found.unread_bytes)
+        account->unread_bytes == account->found.unread_bytes &&
+        account->txn_bytes == account->found.txn_bytes)
         return 0;
     snprintf(recount->why, recount->why_size,
-             "%s %u: %u watches of %llu bytes, %u transactions and %llu bytes unread are counted; "
-             "%u of %llu, %u and %llu are there",
+             "%s %u: %u watches of %llu bytes, %u transactions of %llu and %llu bytes unread are "
+             "counted; %u of %llu, %u of %llu and %llu are there",
              account->authority->name, account->id, account->watches,
              (unsigned long long)account->watch_bytes, account->transactions,
-             (unsigned long long)account->unread_bytes, account->found.watches,
-             (unsigned long long)account->found.watch_bytes, account->found.transactions,
+             (unsigned long long)account->txn_bytes, (unsigned long long)account->unread_bytes,
+             account->found.watches, (unsigned long long)account->found.watch_bytes,
+             account->found.transactions, (unsigned long long)account->found.txn_bytes,
              (unsigned long long)account->found.unread_bytes);
     return -EINVAL;
 }

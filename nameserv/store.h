@@ -125,6 +125,9 @@ int ns_txn_view(struct ns_store *store, const struct ns_identity *who, struct ns
 /* The version that the transaction began on. */
 uint64_t ns_txn_base(const struct ns_txn *txn);
 
+/* Bytes that its account counts for it: what a client without privilege has looked at and changed. */
+size_t ns_txn_remembered(const struct ns_txn *txn);
+
 /* Read a value. *value points into the snapshot and is valid until the transaction's next change or
  * end. Observes the value, or the absence. 0, -ENOENT, -EACCES, -EINVAL (path), -EAGAIN (the
  * transaction was ended for lack of memory). The same errors hold for all below. */

@@ -172,6 +172,8 @@ struct ns_txn {
     bool ops_have_perms;
     struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
     size_t observed_count, observed_capacity;
+    struct ns_account *account; /* who remembered_bytes are counted for; NULL: nobody yet */
+    size_t remembered_bytes;
     unsigned own_lost; /* NS_OWN_* that hold no longer: something was removed */
     bool loaded;       /* the build has what `ops` has not: ns_txn_load() */
     bool changed;      /* an operation succeeded: there is something to commit */
@@ -204,13 +206,19 @@ int ns_txn_absent(struct ns_reason *reason, const char *path);
 /* Set permissions so that no watch hears of it. Takes over the reference. */
 int ns_txn_set_perms_quietly(struct ns_txn *txn, const char *path, struct ns_perms *perms);
 
+/* Count what the transaction is about to remember for its client. 0, -ENOMEM, or -ENOSPC with a sentence: its
+ * account has no room. The first thing that a transaction remembers is always allowed, so that who has too much
+ * can remove some of it. */
+int ns_txn_remember(struct ns_txn *txn, size_t bytes);
+void ns_txn_forget(struct ns_txn *txn); /* count it no longer */
+
 void ns_txn_unpin(struct ns_txn *txn);
 void ns_txn_release(struct ns_txn *txn); /* frees it; the build must be over */
 void ns_txn_expire_oldest(struct ns_store *store);
 
 /* ---- observe.c ---- */
 
-/* Note an observation. 0 or -ENOMEM, and then the client must not be told what it would have observed. */
+/* Note an observation. 0, -ENOMEM or -ENOSPC, and then the client must not be told what it would have observed. */
 int ns_observe(struct ns_txn *txn, const char *path, size_t size, unsigned what);
 
 /* The same for an entry that is there, of which the client may have written itself what it sees. */

@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nameserv/account.h"
 #include "nameserv/store_p.h"
 
 /* ---- life ---- */
@@ -95,9 +96,40 @@ void ns_txn_unpin(struct ns_txn *txn)
     store->counters.transactions_open--;
 }
 
+int ns_txn_remember(struct ns_txn *txn, size_t bytes)
+{
+    if (txn->who->privileged)
+        return 0;
+    if (txn->account == NULL)
+        txn->account = ns_account_of(txn->store, txn->who);
+    if (txn->account == NULL)
+        return -ENOMEM;
+    if (txn->remembered_bytes > 0 && !ns_account_has_room(txn->account, bytes))
+        return ns_reason_set(txn->reason, ENOSPC, "",
+                             "you may have %u bytes, and what the transaction has looked at and "
+                             "changed is part of them",
+                             txn->account->quotas.limit[NS_QUOTA_MEMORY]);
+    txn->account->txn_bytes += bytes;
+    txn->remembered_bytes += bytes;
+    return 0;
+}
+
+void ns_txn_forget(struct ns_txn *txn)
+{
+    if (txn->account != NULL)
+        txn->account->txn_bytes -= txn->remembered_bytes;
+    txn->remembered_bytes = 0;
+}
+
+size_t ns_txn_remembered(const struct ns_txn *txn)
+{
+    return txn->remembered_bytes;
+}
+
 void ns_txn_release(struct ns_txn *txn)
 {
     ns_txn_unpin(txn);
+    ns_txn_forget(txn);
     for (size_t i = 0; i < txn->op_count && txn->ops_have_perms; i++)
         ns_perms_put(txn->ops[i]->perms);
     ns_arena_free(&txn->op_memory);
@@ -259,6 +291,8 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
         rc = ns_reason_set(txn->reason, ENOSPC, path,
                            "a value of %zu bytes is too large; at most %d are allowed", value_size,
                            NS_VALUE_MAX);
+    if (rc == 0)
+        rc = ns_txn_remember(txn, sizeof(*op) + size + 1 + value_size);
     if (rc == 0)
         rc = ns_grow((void **)&txn->ops, txn->op_count, &txn->op_capacity, sizeof(txn->ops[0]));
     op = rc == 0 ? op_new(txn, kind, path, size, value, value_size) : NULL;

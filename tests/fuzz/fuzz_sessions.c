@@ -570,7 +570,7 @@ static int has_nothing_open(struct ns_account *account, void *arg)
 {
     (void)arg;
     return account->watches != 0 || account->transactions != 0 || account->watch_bytes != 0 ||
-           account->unread_bytes != 0;
+           account->unread_bytes != 0 || account->txn_bytes != 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

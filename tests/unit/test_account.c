@@ -178,6 +178,45 @@ static void memory_up_to_the_limit(void **state)
     EXPECT_EVENT(guest, "a\0token\0");
 }
 
+/* A transaction keeps each operation until its end, also those that write the same name again. */
+static void what_a_transaction_remembers_counts(void **state)
+{
+    unsigned long before, open;
+    uint32_t tx;
+    int writes = 0;
+    struct message reply;
+
+    (void)state;
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a\0value");
+    before = used_memory();
+    set_memory(before + 2000);
+    tx = raw_begin(guest);
+    do
+        raw_ask(guest, NS_WIRE_WRITE, tx, "a\0VALUE", 7, &reply);
+    while (reply.header.type == NS_WIRE_WRITE && ++writes < 1000);
+    expect_bytes(&reply, NS_WIRE_ERROR, "ENOSPC", 7);
+    assert_in_range(writes, 2, 40);
+    EXPECT_ERROR(guest, NS_WIRE_READ, tx,
+                 "a-long-name-that-is-not-there-and-does-not-fit-any-more-either\0", "ENOSPC");
+    EXPECT(fd, NS_WIRE_CONTROL, 0, "check\0", "OK\0");
+    open = used_memory();
+    assert_in_range(open, before + 1900, before + 2000);
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, tx, "T\0");
+    assert_int_equal(used_memory(), before);
+
+    tx = raw_begin(guest);
+    EXPECT_ERROR(guest, NS_WIRE_READ, tx, "b\0", "ENOENT");
+    assert_true(used_memory() > before);
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, tx, "F\0");
+    assert_int_equal(used_memory(), before);
+    set_memory(1); /* who has too much can remove it */
+    tx = raw_begin(guest);
+    EXPECT_OK(guest, NS_WIRE_RM, tx, "a\0");
+    EXPECT_ERROR(guest, NS_WIRE_RM, tx, "a\0", "ENOSPC");
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, tx, "T\0");
+    EXPECT_ERROR(guest, NS_WIRE_READ, 0, "a\0", "ENOENT");
+}
+
 /* What nobody has taken is the reader's, and ends with it. */
 static void unread_output_counts(void **state)
 {
@@ -466,6 +505,7 @@ int main(void)
         ACCOUNT_TEST(watches_and_transactions),
         ACCOUNT_TEST(a_new_domain_begins_anew),
         ACCOUNT_TEST(memory_up_to_the_limit),
+        ACCOUNT_TEST(what_a_transaction_remembers_counts),
         ACCOUNT_TEST(unread_output_counts),
         ACCOUNT_TEST(replies_up_to_the_limit),
         ACCOUNT_TEST(a_transaction_counts_different_names),
