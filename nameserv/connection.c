@@ -242,9 +242,12 @@ void ns_connection_event(struct ns_connection *connection, uint32_t events)
 {
     if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (connection->interest & EPOLLIN) == 0)
         connection->broken = true; /* nobody is left to read the answer */
-    else if ((events & ~(uint32_t)EPOLLOUT) != 0 && accepts(connection) &&
-             !has_whole_message(connection))
+    else if ((events & ~(uint32_t)EPOLLOUT) == 0)
+        ; /* it is served below */
+    else if (accepts(connection) && !has_whole_message(connection))
         receive(connection);
+    else
+        connection->missed = true;
     ns_connection_ready(connection);
 }
 
@@ -264,8 +267,9 @@ static void update_interest(struct ns_connection *connection)
         interest |= EPOLLIN;
     if (sendable(connection) > 0)
         interest |= EPOLLOUT;
-    if (interest == connection->interest)
+    if (interest == connection->interest && !(connection->missed && (interest & EPOLLIN) != 0))
         return;
+    connection->missed = false;
     if (connection->transport->want(connection, interest) < 0)
         connection->broken = true;
     connection->interest = interest;

@@ -146,8 +146,9 @@ struct ns_transport {
     /* Hand over up to size bytes. How many, -EAGAIN if there is no room, or another negative errno. */
     ssize_t (*send)(struct ns_connection *connection, const void *bytes, size_t size);
 
-    /* From now on call ns_connection_event() for these: EPOLLIN when there are bytes to receive,
-     * EPOLLOUT when there is room to send. Called when they change; EPOLLIN at first. */
+    /* From now on call ns_connection_event() for these: EPOLLIN when there are bytes to receive, also those
+     * that are there already, EPOLLOUT when there is room to send. Called when they change, and when bytes can be
+     * received again of which an event has told in vain; EPOLLIN at first. */
     int (*want)(struct ns_connection *connection, uint32_t events);
 
     void (*close)(struct ns_connection *connection);
@@ -187,6 +188,7 @@ struct ns_connection {
     bool broken;       /* to be closed without ado */
     bool malformed;    /* because of what it sent */
     uint32_t interest; /* what the transport has been asked for */
+    bool missed;       /* bytes were announced that could not be received then */
     char *rest;        /* received and not yet run */
     size_t rest_size;
     struct ns_output output;

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a connection asks of its transport: steps in an order that a real one takes only now and then. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "nameserv/account.h"
+#include "nameserv/connection.h"
+#include "tests/unit/fake_loop.h"
+
+enum { DOMID = 7 };
+
+static struct ns_server server;
+static struct ns_connection *connection;
+static unsigned incoming, replies, wanted; /* requests, replies, calls of want() */
+
+static ssize_t take(struct ns_connection *from, void *bytes, size_t room)
+{
+    static const struct ns_wire_header header = {.type = NS_WIRE_GET_DOMAIN_PATH, .size = 2};
+
+    (void)from;
+    if (incoming == 0 || room < sizeof(header) + 2)
+        return -EAGAIN;
+    incoming--;
+    memcpy(bytes, &header, sizeof(header));
+    memcpy((char *)bytes + sizeof(header), "3", 2);
+    return sizeof(header) + 2;
+}
+
+static ssize_t put(struct ns_connection *to, const void *bytes, size_t size)
+{
+    (void)to, (void)bytes;
+    replies++;
+    return (ssize_t)size;
+}
+
+static int want(struct ns_connection *from, uint32_t events)
+{
+    (void)from;
+    wanted += (events & EPOLLIN) != 0;
+    return 0;
+}
+
+static void close_nothing(struct ns_connection *from)
+{
+    (void)from;
+}
+
+static const struct ns_transport transport = {take, put, want, close_nothing};
+
+static void nothing(struct ns_timer *timer)
+{
+    (void)timer;
+}
+
+static int setup(void **state)
+{
+    static const struct ns_identity who = {.kind = NS_DOMAIN, .domain = {DOMID, 0}};
+    struct ns_store_options options = {.lcores = 0};
+
+    (void)state;
+    memset(&server, 0, sizeof(server));
+    incoming = replies = wanted = 0;
+    server.loop = ns_loop_new();
+    server.flush.fn = nothing;
+    TAILQ_INIT(&server.ready);
+    assert_int_equal(ns_store_new(&options, &server.store), 0);
+    assert_int_equal(ns_turns_start(&server), 0);
+    connection = ns_connection_new(&server, &transport, &who);
+    assert_non_null(connection);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    ns_connection_close(connection);
+    ns_turns_stop(&server);
+    ns_timer_stop(server.loop, &server.flush);
+    ns_store_free(server.store);
+    ns_loop_free(server.loop);
+    return 0;
+}
+
+/* A request that is announced while the reply before it is still to be sent: who announces it does so once. */
+static void what_was_announced_too_early_is_asked_for_again(void **state)
+{
+    (void)state;
+    ns_quota_set(server.store, &ns_authority_xenstore, connection->account, NS_QUOTA_OUTSTANDING,
+                 1);
+    incoming = 2;
+    ns_connection_event(connection, EPOLLIN);
+    ns_connection_event(connection, EPOLLIN);
+    assert_int_equal(incoming, 1);
+    ns_connection_serve_ready(&server);
+    assert_int_equal(replies, 1);
+    assert_int_equal(wanted, 1);
+    ns_connection_event(connection, EPOLLIN | EPOLLOUT);
+    ns_connection_serve_ready(&server);
+    assert_int_equal(incoming, 0);
+    assert_int_equal(replies, 2);
+    assert_int_equal(wanted, 1); /* nothing was missed this time */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_was_announced_too_early_is_asked_for_again, setup,
+                                        teardown),
+    };
+
+    return cmocka_run_group_tests_name("connection_transport", tests, NULL, NULL);
+}
