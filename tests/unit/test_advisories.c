@@ -18,55 +18,9 @@
  *   XSA-322, 325, 233, 417, 419, 425, 483, special events, many clients   test_advisories_guests
  *   directories of more than 4096 bytes   test_operations, tests/e2e/test_xenstore_tools.py
  */
-#include "tests/unit/names_server.h"
+#include "tests/unit/names_clients.h"
 
 #include <malloc.h>
-
-static struct names_server names;
-static int fd, other;
-
-static int setup(void **state)
-{
-    (void)state;
-    names_server_start(&names, NULL);
-    fd = raw_connect(&names);
-    other = raw_connect(&names);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    close(fd);
-    close(other);
-    names_server_stop(&names);
-    return 0;
-}
-
-/* As somebody without privilege: SO_PEERCRED tells who connected. */
-static int connect_as(uid_t uid)
-{
-    int client;
-
-    if (geteuid() != 0)
-        skip();
-    assert_int_equal(seteuid(uid), 0);
-    client = raw_connect(&names);
-    assert_int_equal(seteuid(0), 0);
-    return client;
-}
-
-static void expect_alive(void)
-{
-    EXPECT_OK(other, NS_WIRE_WRITE, 0, "/alive\0yes");
-    EXPECT(other, NS_WIRE_READ, 0, "/alive\0", "yes");
-}
-
-/* Nothing more is there: the reply to a new request comes first. */
-static void expect_silence(int client)
-{
-    EXPECT(client, NS_WIRE_GET_DOMAIN_PATH, 0, "0\0", "/local/domain/0\0");
-}
 
 /* Ask for something about a path, with what the operation needs besides. */
 static void ask_about(int client, uint32_t type, const char *path, size_t size,
@@ -478,24 +432,22 @@ static void exactly_so_many_and_not_one_more(void **state)
     names_server_stop(&names);
 }
 
-#define ADVISORY(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ADVISORY(xsa_326_and_416_floods_are_bounded),
-        ADVISORY(xsa_326_what_is_refused_leaves_nothing),
-        ADVISORY(xsa_330_watch_and_reset_for_ever),
-        ADVISORY(xsa_115_nobody_hears_of_what_he_may_not_read),
-        ADVISORY(xsa_353_the_root_has_permissions_like_others),
-        ADVISORY(xsa_323_paths_at_the_limit),
-        ADVISORY(xsa_324_a_giant_token),
-        ADVISORY(xsa_418_the_deepest_tree),
-        ADVISORY(xsa_481_every_beginning_of_a_special_form),
-        ADVISORY(xsa_420_headers_at_the_limits),
-        ADVISORY(xsa_72_a_reply_at_the_limit),
-        ADVISORY(xsa_484_reset_and_close_inside_of_a_transaction),
-        ADVISORY(set_perms_for_any_domain_from_a_socket),
+        NAMES_TEST(xsa_326_and_416_floods_are_bounded),
+        NAMES_TEST(xsa_326_what_is_refused_leaves_nothing),
+        NAMES_TEST(xsa_330_watch_and_reset_for_ever),
+        NAMES_TEST(xsa_115_nobody_hears_of_what_he_may_not_read),
+        NAMES_TEST(xsa_353_the_root_has_permissions_like_others),
+        NAMES_TEST(xsa_323_paths_at_the_limit),
+        NAMES_TEST(xsa_324_a_giant_token),
+        NAMES_TEST(xsa_418_the_deepest_tree),
+        NAMES_TEST(xsa_481_every_beginning_of_a_special_form),
+        NAMES_TEST(xsa_420_headers_at_the_limits),
+        NAMES_TEST(xsa_72_a_reply_at_the_limit),
+        NAMES_TEST(xsa_484_reset_and_close_inside_of_a_transaction),
+        NAMES_TEST(set_perms_for_any_domain_from_a_socket),
         cmocka_unit_test(exactly_so_many_and_not_one_more),
     };
 

@@ -3,32 +3,16 @@
  * What went wrong in other Xenstore servers with domains that come and go, and with many clients: the rest of
  * test_advisories.
  */
-#include "tests/unit/names_server.h"
+#include "tests/unit/names_clients.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
-static struct names_server names;
-static int fd, other;
-
-static int start(void **state)
-{
-    (void)state;
-    names_server_start(&names, NULL);
-    fd = raw_connect(&names);
-    other = raw_connect(&names);
-    return 0;
-}
-
 static int stop(void **state)
 {
-    (void)state;
     EXPECT(fd, NS_WIRE_CONTROL, 0, "check\0", "OK\0");
-    close(fd);
-    close(other);
-    names_server_stop(&names);
-    return 0;
+    return names_teardown(state);
 }
 
 /* Ask with a payload that is made of a format, whose '|' become NULs. */
@@ -389,7 +373,7 @@ static void a_request_among_10000_clients(void **state)
     setrlimit(RLIMIT_NOFILE, &before);
 }
 
-#define GUEST_TEST(test) cmocka_unit_test_setup_teardown(test, start, stop)
+#define GUEST_TEST(test) cmocka_unit_test_setup_teardown(test, names_setup, stop)
 
 int main(void)
 {

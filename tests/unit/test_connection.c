@@ -1,34 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Connections: messages in pieces and in batches, answers that come later, clients that do not read,
  * and those that send nonsense. */
-#include "tests/unit/names_server.h"
-
-static struct names_server names;
-static int fd, other;
-
-static int setup(void **state)
-{
-    (void)state;
-    names_server_start(&names, NULL);
-    fd = raw_connect(&names);
-    other = raw_connect(&names);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    close(fd);
-    close(other);
-    names_server_stop(&names);
-    return 0;
-}
-
-static void expect_alive(void)
-{
-    EXPECT_OK(other, NS_WIRE_WRITE, 0, "/alive\0yes");
-    EXPECT(other, NS_WIRE_READ, 0, "/alive\0", "yes");
-}
+#include "tests/unit/names_clients.h"
 
 /* ---- pieces and batches ---- */
 
@@ -83,7 +56,7 @@ static void a_batch_is_answered_in_order_with_few_system_calls(void **state)
 
 static int teardown_counting(void **state)
 {
-    int error = teardown(state);
+    int error = names_teardown(state);
 
     assert_int_equal(names.counters.requests, BATCH);
     assert_true(names.counters.reads < BATCH / 10);
@@ -284,23 +257,21 @@ static void closing_in_the_middle_of_things(void **state)
     EXPECT_ERROR(other, NS_WIRE_READ, 0, "/never\0", "ENOENT");
 }
 
-#define CONNECTION_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONNECTION_TEST(byte_by_byte),
-        cmocka_unit_test_setup_teardown(a_batch_is_answered_in_order_with_few_system_calls, setup,
-                                        teardown_counting),
-        CONNECTION_TEST(a_later_answer_keeps_the_order),
-        CONNECTION_TEST(events_come_while_an_answer_waits),
-        CONNECTION_TEST(an_answer_to_nobody_is_dropped),
-        CONNECTION_TEST(replies_wait_for_a_client_that_does_not_read),
-        CONNECTION_TEST(requests_before_half_a_close_are_answered),
-        CONNECTION_TEST(too_long_closes_the_connection),
-        CONNECTION_TEST(zero_length_requests_are_answered),
-        CONNECTION_TEST(garbage_harms_nobody),
-        CONNECTION_TEST(closing_in_the_middle_of_things),
+        NAMES_TEST(byte_by_byte),
+        cmocka_unit_test_setup_teardown(a_batch_is_answered_in_order_with_few_system_calls,
+                                        names_setup, teardown_counting),
+        NAMES_TEST(a_later_answer_keeps_the_order),
+        NAMES_TEST(events_come_while_an_answer_waits),
+        NAMES_TEST(an_answer_to_nobody_is_dropped),
+        NAMES_TEST(replies_wait_for_a_client_that_does_not_read),
+        NAMES_TEST(requests_before_half_a_close_are_answered),
+        NAMES_TEST(too_long_closes_the_connection),
+        NAMES_TEST(zero_length_requests_are_answered),
+        NAMES_TEST(garbage_harms_nobody),
+        NAMES_TEST(closing_in_the_middle_of_things),
     };
 
     return cmocka_run_group_tests_name("connection", tests, NULL, NULL);

@@ -1,33 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Watches of clients: which events come, in which order, and how many when nobody reads them. */
-#include "tests/unit/names_server.h"
-
-static struct names_server names;
-static int fd, other;
-
-static int setup(void **state)
-{
-    (void)state;
-    names_server_start(&names, NULL);
-    fd = raw_connect(&names);
-    other = raw_connect(&names);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    close(fd);
-    close(other);
-    names_server_stop(&names);
-    return 0;
-}
-
-/* Nothing more is there: the reply to a new request comes first. */
-static void expect_silence(int who)
-{
-    EXPECT(who, NS_WIRE_GET_DOMAIN_PATH, 0, "0\0", "/local/domain/0\0");
-}
+#include "tests/unit/names_clients.h"
 
 static void the_first_event_follows_the_reply(void **state)
 {
@@ -256,21 +229,19 @@ static void closing_with_events_waiting(void **state)
     fd = raw_connect(&names);
 }
 
-#define EVENT_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EVENT_TEST(the_first_event_follows_the_reply),
-        EVENT_TEST(changes_of_others_and_of_oneself),
-        EVENT_TEST(relative_watches_speak_relatively),
-        EVENT_TEST(transactions_speak_when_they_commit),
-        EVENT_TEST(the_same_watch_twice_and_unwatch),
-        EVENT_TEST(an_event_too_long_for_the_wire_has_the_watchs_path),
-        EVENT_TEST(a_client_that_never_reads_costs_a_bounded_amount),
-        EVENT_TEST(equal_events_merge),
-        EVENT_TEST(unwatch_takes_what_waits_and_leaves_the_rest),
-        EVENT_TEST(closing_with_events_waiting),
+        NAMES_TEST(the_first_event_follows_the_reply),
+        NAMES_TEST(changes_of_others_and_of_oneself),
+        NAMES_TEST(relative_watches_speak_relatively),
+        NAMES_TEST(transactions_speak_when_they_commit),
+        NAMES_TEST(the_same_watch_twice_and_unwatch),
+        NAMES_TEST(an_event_too_long_for_the_wire_has_the_watchs_path),
+        NAMES_TEST(a_client_that_never_reads_costs_a_bounded_amount),
+        NAMES_TEST(equal_events_merge),
+        NAMES_TEST(unwatch_takes_what_waits_and_leaves_the_rest),
+        NAMES_TEST(closing_with_events_waiting),
     };
 
     return cmocka_run_group_tests_name("events", tests, NULL, NULL);

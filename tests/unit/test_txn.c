@@ -3,28 +3,7 @@
  * What conflicts and what does not, over the socket: the rows of the table in nameserv/txn.c, and clients that
  * create names side by side.
  */
-#include "tests/unit/names_server.h"
-
-static struct names_server names;
-static int fd, other;
-
-static int setup(void **state)
-{
-    (void)state;
-    names_server_start(&names, NULL);
-    fd = raw_connect(&names);
-    other = raw_connect(&names);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    close(fd);
-    close(other);
-    names_server_stop(&names);
-    return 0;
-}
+#include "tests/unit/names_clients.h"
 
 /* ---- the matrix ---- */
 
@@ -248,21 +227,6 @@ static void siblings_of_open_transactions_never_conflict(void **state)
 
 /* ---- a client that thinks, and one that does not ---- */
 
-/* As somebody without privilege. The server asks the kernel when it accepts. */
-static int connect_as(uid_t uid)
-{
-    struct message reply;
-    int client;
-
-    if (geteuid() != 0 && uid != 0)
-        skip();
-    assert_int_equal(seteuid(uid), 0);
-    client = raw_connect(&names);
-    assert_int_equal(seteuid(0), 0);
-    raw_ask(client, NS_WIRE_READ, 0, "/", 2, &reply);
-    return client;
-}
-
 struct hot_writer {
     int fd;
     const char *path;
@@ -479,21 +443,19 @@ static void everybody_counts(void **state)
     EXPECT(fd, NS_WIRE_READ, 0, "/count\0", "240");
 }
 
-#define TXN_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TXN_TEST(each_row_of_the_matrix),
-        TXN_TEST(write_skew),
-        TXN_TEST(siblings_by_eight_clients_never_conflict),
-        TXN_TEST(siblings_of_open_transactions_never_conflict),
-        TXN_TEST(thinking_wins_in_the_second_try),
-        TXN_TEST(thinking_about_two_hot_names),
-        TXN_TEST(writers_without_privilege_do_not_keep_root_from_winning),
-        TXN_TEST(root_is_never_held_back_by_those_without_privilege),
-        TXN_TEST(those_without_privilege_hold_back_each_other_for_a_moment),
-        TXN_TEST(everybody_counts),
+        NAMES_TEST(each_row_of_the_matrix),
+        NAMES_TEST(write_skew),
+        NAMES_TEST(siblings_by_eight_clients_never_conflict),
+        NAMES_TEST(siblings_of_open_transactions_never_conflict),
+        NAMES_TEST(thinking_wins_in_the_second_try),
+        NAMES_TEST(thinking_about_two_hot_names),
+        NAMES_TEST(writers_without_privilege_do_not_keep_root_from_winning),
+        NAMES_TEST(root_is_never_held_back_by_those_without_privilege),
+        NAMES_TEST(those_without_privilege_hold_back_each_other_for_a_moment),
+        NAMES_TEST(everybody_counts),
     };
 
     return cmocka_run_group_tests_name("txn", tests, NULL, NULL);
