@@ -18,15 +18,6 @@
  * dead: then seen unused; after another grace period nobody is reading it any more. */
 enum { ANCHOR_LIVE, ANCHOR_DYING, ANCHOR_DEAD };
 
-uint32_t ns_path_hash(const char *path, size_t size)
-{
-    uint32_t hash = NS_PATH_HASH_START;
-
-    for (size_t i = 0; i < size; i++)
-        hash = ns_path_hash_step(hash, (unsigned char)path[i]);
-    return hash;
-}
-
 /* ---- the table ---- */
 
 int ns_anchors_init(struct ns_anchors *anchors, size_t requested_max)

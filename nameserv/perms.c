@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nameserv/hash.h"
+
 #define LETTERS "nrwb" /* by NS_PERM_* */
 
 enum { BUCKETS_FIRST = 64 };
@@ -29,18 +31,14 @@ static struct {
     size_t count;
 } table;
 
-/* FNV-1a, over the fields only: between them lies padding. */
 static uint32_t hash_list(const struct ns_perm *list, size_t count)
 {
-    uint32_t hash = 2166136261u;
+    struct ns_hash hash = ns_hash_start;
 
-    for (size_t i = 0; i < count; i++) {
-        for (unsigned shift = 0; shift < 32; shift += 8)
-            hash = (hash ^ (list[i].id >> shift & 0xff)) * 16777619u;
-        hash = (hash ^ list[i].rights) * 16777619u;
-        hash = (hash ^ list[i].generation) * 16777619u;
-    }
-    return hash ^ hash >> 16;
+    for (size_t i = 0; i < count; i++)
+        ns_hash_word(&hash, (uint64_t)list[i].id << 32 | (uint64_t)list[i].rights << 30 |
+                                list[i].generation);
+    return (uint32_t)ns_hash_end(hash);
 }
 
 static bool same_list(const struct ns_perms *perms, const struct ns_perm *list, size_t count)

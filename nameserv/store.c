@@ -81,7 +81,9 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **resul
     store->lcores = options->lcores;
     store->waiting_limit =
         options->waiting_bytes == 0 ? WAITING_BYTES_DEFAULT : options->waiting_bytes;
-    rc = make_version(store);
+    rc = ns_hash_seed();
+    if (rc == 0)
+        rc = make_version(store);
     if (rc == 0 && ((store->domains = ns_domains_new()) == NULL ||
                     (store->accounts = ns_accounts_new()) == NULL))
         rc = -ENOMEM;

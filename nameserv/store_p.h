@@ -14,6 +14,7 @@
 
 #include "nameserv/anchor.h"
 #include "nameserv/arena.h"
+#include "nameserv/hash.h"
 #include "nameserv/mount.h"
 #include "nameserv/pool.h"
 #include "nameserv/store.h"
@@ -321,15 +322,6 @@ struct ns_compile {
     struct ns_source *sources;
     bool failed; /* memory ended while a source was registered */
 };
-
-uint32_t ns_path_hash(const char *path, size_t size);
-
-/* One step of the same hash, for going down a path. */
-static inline uint32_t ns_path_hash_step(uint32_t hash, unsigned char byte)
-{
-    return (hash ^ byte) * UINT32_C(16777619); /* FNV-1a */
-}
-#define NS_PATH_HASH_START UINT32_C(2166136261)
 
 int ns_anchors_init(struct ns_anchors *anchors, size_t requested_max);
 void ns_anchors_fini(struct ns_store *store);

@@ -83,16 +83,16 @@ static void fire_at(const struct event *event, size_t prefix_size, uint32_t hash
 /* The path's own anchor and those of all names above it; the hash grows along the path. */
 static void fire_upwards(const struct event *event)
 {
-    uint32_t hash = ns_path_hash_step(NS_PATH_HASH_START, '/');
+    struct ns_path_hash hash = ns_path_hash_begin();
     unsigned below = event->path_size > 1;
 
     for (size_t i = 1; i < event->path_size; i++)
         below += event->path[i] == '/';
-    fire_at(event, 1, hash, below);
-    for (size_t i = 1; i < event->path_size; i++) {
-        hash = ns_path_hash_step(hash, (unsigned char)event->path[i]);
-        if (i + 1 == event->path_size || event->path[i + 1] == '/')
-            fire_at(event, i + 1, hash, --below);
+    fire_at(event, 1, ns_path_hash("/", 1), below);
+    for (size_t i = 0; i < event->path_size; i++) {
+        ns_path_hash_step(&hash, (unsigned char)event->path[i]);
+        if (i > 0 && (i + 1 == event->path_size || event->path[i + 1] == '/'))
+            fire_at(event, i + 1, ns_path_hash_end(&hash), --below);
     }
 }
 
@@ -169,12 +169,12 @@ static bool is_told_removed(const struct told *told, const char *path, size_t si
 /* The name, or one above it. */
 static bool is_below_told_removed(const struct told *told, const char *path, size_t size)
 {
-    uint32_t hash = NS_PATH_HASH_START;
+    struct ns_path_hash hash = ns_path_hash_begin();
 
     for (size_t i = 0; i < size && told->names != NULL; i++) {
-        hash = ns_path_hash_step(hash, (unsigned char)path[i]);
+        ns_path_hash_step(&hash, (unsigned char)path[i]);
         if (i > 0 && (i + 1 == size || path[i + 1] == '/') &&
-            is_told_removed(told, path, i + 1, hash))
+            is_told_removed(told, path, i + 1, ns_path_hash_end(&hash)))
             return true;
     }
     return false;
