@@ -277,6 +277,12 @@ static struct ns_op *op_new(struct ns_txn *txn, enum ns_op_kind kind, const char
     return op;
 }
 
+/* Equal lists are one object, but who is to count need not find out whose. */
+static size_t list_bytes(const struct ns_perms *perms)
+{
+    return perms == NULL ? 0 : sizeof(*perms) + perms->count * sizeof(perms->list[0]);
+}
+
 static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, const void *value,
                   size_t value_size, struct ns_perms *perms)
 {
@@ -292,7 +298,7 @@ static int change(struct ns_txn *txn, enum ns_op_kind kind, const char *path, co
                            "a value of %zu bytes is too large; at most %d are allowed", value_size,
                            NS_VALUE_MAX);
     if (rc == 0)
-        rc = ns_txn_remember(txn, sizeof(*op) + size + 1 + value_size);
+        rc = ns_txn_remember(txn, sizeof(*op) + size + 1 + value_size + list_bytes(perms));
     if (rc == 0)
         rc = ns_grow((void **)&txn->ops, txn->op_count, &txn->op_capacity, sizeof(txn->ops[0]));
     op = rc == 0 ? op_new(txn, kind, path, size, value, value_size) : NULL;

@@ -209,6 +209,13 @@ static void what_a_transaction_remembers_counts(void **state)
     assert_true(used_memory() > before);
     EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, tx, "F\0");
     assert_int_equal(used_memory(), before);
+    tx = raw_begin(guest); /* lists of permissions are as long as their entries */
+    EXPECT_OK(guest, NS_WIRE_SET_PERMS, tx, "a\0n5\0");
+    open = used_memory() - before;
+    EXPECT_OK(guest, NS_WIRE_SET_PERMS, tx, "a\0n5\0r1\0r2\0");
+    assert_true(used_memory() - before >= 2 * open + 2 * sizeof(struct ns_perm));
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, tx, "F\0");
+
     set_memory(1); /* who has too much can remove it */
     tx = raw_begin(guest);
     EXPECT_OK(guest, NS_WIRE_RM, tx, "a\0");
