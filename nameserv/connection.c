@@ -11,9 +11,13 @@
 #include <sys/epoll.h>
 
 #include "nameserv/access_log.h"
+#include "nameserv/clock.h"
 
 /* An output buffer that has become empty is kept up to this size. */
 enum { KEPT_ROOM = 4096 };
+
+enum { REQUESTS_A_LOOK = 8 };
+#define ROUND_TIME UINT64_C(2000000) /* ns from which on nobody goes on before the others */
 
 /* ---- output ---- */
 
@@ -150,11 +154,20 @@ static bool must_wait(const struct ns_connection *connection, const struct ns_wi
     return ns_store_hold(server->store)->stalled && ns_operation_commits(header->type);
 }
 
+/* Others want their turn: a round has taken long enough, and this connection has had part of it. The clock is looked
+ * at now and then, as most requests cost little more than that. */
+static bool is_others_turn(const struct ns_connection *connection, unsigned run)
+{
+    return run % REQUESTS_A_LOOK == 0 &&
+           ns_clock_monotonic() - ns_loop_now(connection->server->loop) > ROUND_TIME;
+}
+
 /* Run the messages that are there whole; returns how many bytes they took. Events that wait go first:
  * either they all fit, or the output is full and nothing is run, so no reply overtakes them. */
 static size_t run_messages(struct ns_connection *connection, const char *bytes, size_t size)
 {
     struct ns_wire_header header;
+    unsigned run = 0;
     size_t used = 0;
 
     ns_store_gather(connection->server->store, true);
@@ -173,6 +186,8 @@ static size_t run_messages(struct ns_connection *connection, const char *bytes, 
             break;
         ns_events_move(connection);
         used += (size_t)taken;
+        if (is_others_turn(connection, ++run))
+            break;
     }
     ns_store_gather(connection->server->store, false);
     return used;

@@ -18,19 +18,23 @@ enum { DOMID = 7 };
 
 static struct ns_server server;
 static struct ns_connection *connection;
-static unsigned incoming, replies, wanted; /* requests, replies, calls of want() */
+static unsigned incoming, together, replies, wanted; /* requests, replies, calls of want() */
 
+/* So many requests at once. */
 static ssize_t take(struct ns_connection *from, void *bytes, size_t room)
 {
     static const struct ns_wire_header header = {.type = NS_WIRE_GET_DOMAIN_PATH, .size = 2};
+    const size_t each = sizeof(header) + 2;
+    unsigned count = incoming < together ? incoming : together;
 
     (void)from;
-    if (incoming == 0 || room < sizeof(header) + 2)
-        return -EAGAIN;
-    incoming--;
-    memcpy(bytes, &header, sizeof(header));
-    memcpy((char *)bytes + sizeof(header), "3", 2);
-    return sizeof(header) + 2;
+    assert_true(room >= count * each);
+    for (unsigned i = 0; i < count; i++) {
+        memcpy((char *)bytes + i * each, &header, sizeof(header));
+        memcpy((char *)bytes + i * each + sizeof(header), "3", 2);
+    }
+    incoming -= count;
+    return count == 0 ? -EAGAIN : (ssize_t)(count * each);
 }
 
 static ssize_t put(struct ns_connection *to, const void *bytes, size_t size)
@@ -67,6 +71,7 @@ static int setup(void **state)
     (void)state;
     memset(&server, 0, sizeof(server));
     incoming = replies = wanted = 0;
+    together = 1;
     server.loop = ns_loop_new();
     server.flush.fn = nothing;
     TAILQ_INIT(&server.ready);
@@ -108,9 +113,32 @@ static void what_was_announced_too_early_is_asked_for_again(void **state)
     assert_int_equal(wanted, 1); /* nothing was missed this time */
 }
 
+/* Requests that cost much, sent all at once, are run a few in a round. */
+static void others_have_their_turn_in_between(void **state)
+{
+    enum { ALL = 100 };
+    unsigned rounds = 0;
+
+    (void)state;
+    ns_quota_set(server.store, &ns_authority_xenstore, connection->account, NS_QUOTA_OUTSTANDING,
+                 0);
+    server.loop->now = 0; /* so each round has taken very long */
+    incoming = together = ALL;
+    ns_connection_event(connection, EPOLLIN);
+    while (server.counters.requests < ALL) {
+        uint64_t before = server.counters.requests;
+
+        ns_connection_serve_ready(&server);
+        assert_in_range(server.counters.requests - before, 1, 8);
+        rounds++;
+    }
+    assert_in_range(rounds, ALL / 8 - 1, ALL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(others_have_their_turn_in_between, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_announced_too_early_is_asked_for_again, setup,
                                         teardown),
     };
