@@ -54,9 +54,9 @@ static ssize_t outcome(ssize_t size)
     return size > 0 ? size : size == 0 ? -EPIPE : -errno;
 }
 
-static ssize_t socket_receive(struct ns_client *client, void *bytes, size_t room, bool wait)
+static ssize_t socket_receive(struct ns_client *client, void *bytes, size_t room)
 {
-    return outcome(recv(client->fd, bytes, room, wait ? 0 : MSG_DONTWAIT));
+    return outcome(recv(client->fd, bytes, room, MSG_DONTWAIT));
 }
 
 static ssize_t socket_send(struct ns_client *client, const void *bytes, size_t size)
@@ -64,6 +64,8 @@ static ssize_t socket_send(struct ns_client *client, const void *bytes, size_t s
     return outcome(send(client->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
+/* Not by a recv() that blocks: Linux wakes its caller also when the server reads the request, because there is room to
+ * send then; that is before the reply, and for nothing. poll() tells what it was woken for. */
 static int socket_wait(struct ns_client *client, short events, int timeout_ms)
 {
     struct pollfd possible = {.fd = client->fd, .events = events};
@@ -164,8 +166,8 @@ static int make_room(struct ns_client *client)
     return 0;
 }
 
-/* Take what is there, perhaps after a wait for it; 0 also if that is nothing. */
-static int take_in(struct ns_client *client, bool wait)
+/* Take what is there; 0 also if that is nothing. */
+static int take_in(struct ns_client *client)
 {
     ssize_t size;
     int error = make_room(client);
@@ -173,7 +175,7 @@ static int take_in(struct ns_client *client, bool wait)
     if (error < 0)
         return error;
     size = client->carrier->receive(client, client->in + client->in_end,
-                                    client->in_room - client->in_end, wait);
+                                    client->in_room - client->in_end);
     if (size > 0)
         client->in_end += (size_t)size;
     else if (size != -EINTR && size != -EAGAIN)
@@ -191,7 +193,7 @@ static int wait_and_take(struct ns_client *client, short events, int timeout_ms)
     if (possible < 0 && possible != -EINTR)
         return lose(client);
     if (possible > 0 && (possible & ~POLLOUT) != 0)
-        error = take_in(client, false);
+        error = take_in(client);
     return error < 0 ? error : possible != 0;
 }
 
@@ -312,7 +314,7 @@ int ns_client_receive(struct ns_client *client, const char **data, size_t *size)
         return error;
     while ((got = take_message(client, &header)) != 1) {
         if (got == 0)
-            got = take_in(client, true);
+            got = wait_and_take(client, POLLIN, -1);
         if (got < 0)
             return got;
     }

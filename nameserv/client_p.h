@@ -24,11 +24,11 @@ struct event {
     char text[]; /* path, NUL, token, NUL */
 };
 
-/* What carries a client's bytes. receive (unless it is told to wait) and send don't wait: how many
- * bytes, -EAGAIN or -EINTR, or another negative errno, and then the connection is lost. wait: which of POLLIN and POLLOUT are possible; 0 if
- * the time (-1: for ever) is over, or -EINTR. */
+/* What carries a client's bytes. receive and send don't wait: how many bytes, -EAGAIN or -EINTR, or another negative
+ * errno, and then the connection is lost. wait: which of POLLIN and POLLOUT are possible; 0 if the time (-1: for ever)
+ * is over, or -EINTR. */
 struct ns_client_carrier {
-    ssize_t (*receive)(struct ns_client *client, void *bytes, size_t room, bool wait);
+    ssize_t (*receive)(struct ns_client *client, void *bytes, size_t room);
     ssize_t (*send)(struct ns_client *client, const void *bytes, size_t size);
     int (*wait)(struct ns_client *client, short events, int timeout_ms);
     void (*close)(struct ns_client *client);

@@ -175,18 +175,9 @@ static int ring_wait(struct ns_client *client, short events, int timeout_ms)
     return now;
 }
 
-static ssize_t ring_receive(struct ns_client *client, void *bytes, size_t room, bool wait)
+static ssize_t ring_receive(struct ns_client *client, void *bytes, size_t room)
 {
-    ssize_t got = outcome(client, ns_ring_take(ns_ring_replies(client->ring->page), bytes, room));
-
-    while (got == -EAGAIN && wait) {
-        int error = ring_wait(client, POLLIN, -1);
-
-        if (error < 0)
-            return error;
-        got = outcome(client, ns_ring_take(ns_ring_replies(client->ring->page), bytes, room));
-    }
-    return got;
+    return outcome(client, ns_ring_take(ns_ring_replies(client->ring->page), bytes, room));
 }
 
 /* The ring is its owner's. */

@@ -2,6 +2,10 @@
 /* The client side: each call against a real server, pipelining, events, and servers that misbehave. */
 #include "tests/unit/names_server.h"
 
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
 #include "nameserv/client.h"
 
 static struct names_server names;
@@ -205,14 +209,84 @@ static void bad_replies_lose_the_connection(void **state)
     unlink(path);
 }
 
+/* ---- what wakes a client that waits ---- */
+
+struct waiting {
+    struct ns_client *client;
+    _Atomic int thread; /* its id; 0: it has not begun */
+    long waits;
+};
+
+static void *ask(void *arg)
+{
+    struct waiting *waiting = arg;
+    struct rusage before, after;
+
+    getrusage(RUSAGE_THREAD, &before);
+    waiting->thread = (int)syscall(SYS_gettid);
+    assert_int_equal(ns_client_read(waiting->client, 0, "/a", &data, &size), 0);
+    getrusage(RUSAGE_THREAD, &after);
+    waiting->waits = after.ru_nvcsw - before.ru_nvcsw;
+    return NULL;
+}
+
+static bool sleeps(int thread)
+{
+    char path[64], state = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+    fclose(file);
+    return state == 'S';
+}
+
+/* Also not when it had time to run for nothing. */
+static void wait_until_it_sleeps(struct waiting *waiting)
+{
+    for (int looks = 0; looks < 20; usleep(100))
+        looks = waiting->thread != 0 && sleeps(waiting->thread) ? looks + 1 : 0;
+}
+
+static void only_the_reply_wakes_a_client(void **state)
+{
+    char request[NS_WIRE_HEADER_SIZE + sizeof("/a")];
+    const struct ns_wire_header reply = {NS_WIRE_READ, 1, 0, 0};
+    struct waiting waiting = {0};
+    char path[128];
+    int listener = bad_socket(path), fd;
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(ns_client_open(path, &waiting.client), 0);
+    fd = accept(listener, NULL, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, ask, &waiting), 0);
+    wait_until_it_sleeps(&waiting);
+    assert_int_equal(recv(fd, request, sizeof(request), MSG_WAITALL), sizeof(request));
+    wait_until_it_sleeps(&waiting);
+    raw_bytes(fd, &reply, sizeof(reply));
+    pthread_join(thread, NULL);
+    assert_true(waiting.waits <= 1);
+    ns_client_close(waiting.client);
+    close(fd);
+    close(listener);
+    unlink(path);
+}
+
 #define CLIENT_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CLIENT_TEST(calls),           CLIENT_TEST(transactions),
-        CLIENT_TEST(a_long_pipeline), CLIENT_TEST(events),
-        CLIENT_TEST(nobody_there),    CLIENT_TEST(bad_replies_lose_the_connection),
+        CLIENT_TEST(calls),
+        CLIENT_TEST(transactions),
+        CLIENT_TEST(a_long_pipeline),
+        CLIENT_TEST(events),
+        CLIENT_TEST(nobody_there),
+        CLIENT_TEST(bad_replies_lose_the_connection),
+        CLIENT_TEST(only_the_reply_wakes_a_client),
     };
 
     return cmocka_run_group_tests_name("client", tests, NULL, NULL);
