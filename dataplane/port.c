@@ -101,6 +101,7 @@ static void start_draining(struct port *port, const char *why)
 {
     port_report_closed(port, why);
     port->drained_at = ns_store_version(port->ports->store)->number;
+    port->marked = false;
     port->state = PORT_DRAINING;
 }
 
@@ -113,9 +114,22 @@ static bool all_have_seen(const struct ports *ports, uint64_t version)
     return true;
 }
 
+/* Does no worker know the device, and speaks nothing in their rings of it? A frame of this device must not be taken for
+ * one of the next that has its id. */
+static bool is_drained(struct port *port)
+{
+    struct workers *workers = port->ports->workers;
+
+    if (!port->marked && all_have_seen(port->ports, port->drained_at)) {
+        workers_mark(workers, &port->mark);
+        port->marked = true;
+    }
+    return port->marked && workers_passed(workers, &port->mark);
+}
+
 static void drain(struct port *port)
 {
-    if (!all_have_seen(port->ports, port->drained_at)) {
+    if (!is_drained(port)) {
         wake_workers(port->ports);
     } else if (!port->busy) {
         port->before = port_counters_of(port);
@@ -284,6 +298,7 @@ static void open_done(struct device_job *job)
     if (port->vanished) {
         /* No worker has ever seen it: close it, and try again if it is still wanted. */
         port->drained_at = 0;
+        port->marked = false;
         port->state = PORT_DRAINING;
     } else {
         port->retry_ms = RETRY_FIRST_MS;

@@ -37,6 +37,8 @@ struct port {
     bool busy;           /* the job is with the device thread */
     bool ask_link;       /* when the job is back */
     uint64_t drained_at; /* the first version without it */
+    bool marked;         /* all workers have seen that, and this is what was in their rings then: */
+    struct workers_mark mark;
     struct device_job job;
     struct ns_timer retry;
     unsigned retry_ms;

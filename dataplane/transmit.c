@@ -102,12 +102,36 @@ void transmit_flush(struct worker *worker)
         transmit_flush_one(worker, (unsigned)__builtin_ctzll(left));
 }
 
+/* Of what waits for another worker, that of devices which are gone: whether it is on its way out by one or came in by
+ * it. */
+static void forget_gone(struct worker *worker, unsigned index)
+{
+    struct out *out = &worker->outs[index];
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < out->count; i++) {
+        struct rte_mbuf *mbuf = out->mbufs[i];
+
+        if (mbuf->port < LINK_PORTS_MAX && worker->views[mbuf->port].open)
+            out->mbufs[kept++] = mbuf;
+        else
+            drop(worker, mbuf, DROP_PORT_DOWN);
+    }
+    out->count = kept;
+    if (kept == 0) {
+        out->stuck_since = 0;
+        worker->outs_pending &= ~(UINT64_C(1) << index);
+    }
+}
+
 void transmit_forget(struct worker *worker)
 {
     for (unsigned i = 0; i < OUT_BETWEEN; i++) {
         if (worker->outs[i].count > 0 && worker->views[i].out != i)
             drop_all(worker, i, DROP_PORT_DOWN);
     }
+    for (unsigned i = OUT_BETWEEN; i < OUTS; i++)
+        forget_gone(worker, i);
 }
 
 unsigned transmit_receive(struct worker *worker)

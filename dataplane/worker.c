@@ -252,6 +252,45 @@ int worker_order(struct worker *worker, const struct order *order)
     return 0;
 }
 
+/* ---- what is in the rings ---- */
+
+static uint32_t filled(const struct rte_ring *ring)
+{
+    return ring == NULL ? 0 : __atomic_load_n(&ring->prod.tail, __ATOMIC_ACQUIRE);
+}
+
+static bool taken(const struct rte_ring *ring, uint32_t mark)
+{
+    return ring == NULL ||
+           (int32_t)(__atomic_load_n(&ring->cons.tail, __ATOMIC_ACQUIRE) - mark) >= 0;
+}
+
+void workers_mark(const struct workers *workers, struct workers_mark *mark)
+{
+    for (unsigned from = 0; from < workers->count; from++) {
+        mark->requests[from] = filled(workers->worker[from]->requests);
+        mark->orders[from] = filled(workers->worker[from]->orders);
+        for (unsigned to = 0; to < workers->count; to++) {
+            mark->between[from][to] = filled(workers->between[from][to]);
+            mark->spread[from][to] = filled(workers->spread[from][to]);
+        }
+    }
+}
+
+bool workers_passed(const struct workers *workers, const struct workers_mark *mark)
+{
+    bool all = true;
+
+    for (unsigned from = 0; from < workers->count && all; from++) {
+        all = taken(workers->worker[from]->requests, mark->requests[from]) &&
+              taken(workers->worker[from]->orders, mark->orders[from]);
+        for (unsigned to = 0; to < workers->count && all; to++)
+            all = taken(workers->between[from][to], mark->between[from][to]) &&
+                  taken(workers->spread[from][to], mark->spread[from][to]);
+    }
+    return all;
+}
+
 const struct worker_counters *worker_counters(const struct worker *worker)
 {
     return &worker->counters;

@@ -201,6 +201,19 @@ unsigned worker_requests(struct worker *worker, struct request *requests, unsign
 /* Is there something to take? */
 bool worker_has_requests(const struct worker *worker);
 
+/* How far the rings of all workers have been filled at a moment: those between them, their requests and their orders. */
+struct workers_mark {
+    uint32_t between[WORKERS_MAX][WORKERS_MAX], spread[WORKERS_MAX][WORKERS_MAX];
+    uint32_t requests[WORKERS_MAX], orders[WORKERS_MAX];
+};
+
+/* What lies in the rings speaks of devices by their ids, and an id is used again at once. So when every worker has seen
+ * that a device is gone, from when on none puts anything of it into a ring, set a mark; when all has been taken that
+ * was in the rings then, nothing speaks of the device any more. A packet that is held may still have come in by it,
+ * which then says only whose address an ICMP error has. */
+void workers_mark(const struct workers *workers, struct workers_mark *mark);
+bool workers_passed(const struct workers *workers, const struct workers_mark *mark);
+
 /* Give an order; wakes a sleeping worker. -ENOBUFS: the ring is full, the caller keeps the packet. */
 int worker_order(struct worker *worker, const struct order *order);
 

@@ -223,7 +223,7 @@ void drop(struct worker *worker, struct rte_mbuf *mbuf, enum drop_reason reason)
 void transmit_flush(struct worker *worker);
 void transmit_flush_one(struct worker *worker, unsigned out);
 
-/* Drop what is buffered for devices that are not there any more. */
+/* Drop what is buffered of devices that are not there any more. */
 void transmit_forget(struct worker *worker);
 
 /* Take frames from other workers. Returns how many. */

@@ -280,6 +280,54 @@ static void what_nobody_takes_is_given_up(void **state)
     assert_true(spread_full() > 0);
 }
 
+/* ---- a device that goes, while its packets are on their way ---- */
+
+/* Worker 1 knows first that the device is gone, and worker 0 hands over packets of it until it knows: those are in the
+ * ring when all know, and must be out of it before another device has the id. */
+static void ids_are_free_when_the_rings_are(void **state)
+{
+    struct worker *polls = dp.workers.worker[0], *forwards = dp.workers.worker[1];
+    struct workers_mark mark;
+
+    (void)state;
+    send_all(1);
+    dp_run_all();
+    receive_all(dp.out[OUT], 2);
+    workers_mark(&dp.workers, &mark);
+    assert_true(workers_passed(&dp.workers, &mark));
+
+    send_all(1);
+    for (unsigned rounds = 0; rounds < 4; rounds++)
+        worker_round(polls);
+    workers_mark(&dp.workers, &mark);
+    assert_false(workers_passed(&dp.workers, &mark));
+    assert_done(stack(lab, "-/port/p0/id"));
+    worker_round(polls);
+    worker_round(dp.workers.worker[2]);
+    assert_false(workers_passed(&dp.workers, &mark));
+    worker_round(forwards);
+    assert_true(workers_passed(&dp.workers, &mark));
+    assert_true(counters(1)->drops[DROP_NO_INTERFACE] > 0);
+}
+
+/* Also what has found no room in the ring. */
+static void what_waits_for_a_ring_goes_with_its_device(void **state)
+{
+    (void)state;
+    dp_freeze();
+    while (dp.worker->outs_pending >> OUT_SPREAD == 0) {
+        send_all(3);
+        for (unsigned rounds = 0; rounds < 4; rounds++)
+            worker_round(dp.worker);
+        dp_serve_worker(dp.worker);
+        dp_empty(dp.out[OUT]);
+    }
+    assert_done(stack(lab, "-/port/p0/id"));
+    worker_round(dp.worker);
+    assert_int_equal(dp.worker->outs_pending >> OUT_SPREAD, 0);
+    assert_true(counters(0)->drops[DROP_PORT_DOWN] > 0);
+}
+
 /* ---- several queues ---- */
 
 /* Once a program: it stays. */
@@ -399,6 +447,8 @@ int main(void)
         test(bridged_frames_stay_with_who_polls),
         test(who_hangs_holds_up_nobody),
         test(what_nobody_takes_is_given_up),
+        test(ids_are_free_when_the_rings_are),
+        test(what_waits_for_a_ring_goes_with_its_device),
         test(each_worker_has_a_receive_queue),
         test(no_queue_is_forgotten),
         test(who_has_no_transmit_queue_uses_anothers),
