@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The push at scale, inside one process: bench/scale [--flows N] [--routes N] [--rounds N] FIGURE...
+ * The push at scale, inside one process: bench/scale [--flows N] [--routes N] [--rounds N] [--share PERCENT]
+ * FIGURE...
  *
  * The control core runs on CPU 0, one lcore on CPU 1 (see bench/world.h). Figures:
  *
@@ -9,11 +10,16 @@
  *   routes    one transaction that adds N routes; one that replaces them all; deleting single ones that
  *             one flow follows
  *   told      flows told of a change in a second by an lcore that has nothing else to do
- *   rebound   from just before a commit until the last flow concerned is bound anew; and the packets
- *             forwarded meanwhile, as a share of those without it
+ *   rebound   from just before a commit until the last flow concerned is bound anew, for 1,000 flows concerned of
+ *             all, for 100,000 and so on; and the dip in forwarding meanwhile
  *   stopped   memory that waits while the lcore stands still and the control core goes on
+ *
+ * A dip is the median over pairs, three for each round: packets in a second of the lcore's own CPU time while it has
+ * something to tell, beside those of a stretch before it and one behind. The interval beside it holds the median with
+ * 95 % (binomial, without any assumption about how the pairs are spread).
  */
 #include <getopt.h>
+#include <math.h>
 #include <unistd.h>
 
 #include "bench/world.h"
@@ -22,8 +28,8 @@
 enum { SAMPLES_MAX = 4096, HOST_ROUTES = 1000, CHANGES_PACED = 10000 };
 
 static struct {
-    uint32_t flows, routes, rounds;
-} options = {.flows = 1000000, .routes = 1000000, .rounds = 5};
+    uint32_t flows, routes, rounds, share;
+} options = {.flows = 1000000, .routes = 1000000, .rounds = 5, .share = WORLD_SHARE};
 
 struct samples {
     double values[SAMPLES_MAX];
@@ -47,6 +53,17 @@ static double percentile(struct samples *samples, double share)
 {
     qsort(samples->values, samples->count, sizeof(double), compare);
     return samples->values[RTE_MIN(samples->count - 1, (size_t)(share * (double)samples->count))];
+}
+
+/* Does the median lie between these two of the sorted samples? With 95 %. */
+static void interval(struct samples *samples, double *low, double *high)
+{
+    size_t count = samples->count,
+           rank = (size_t)RTE_MAX(0.0, ((double)count - 1.96 * sqrt((double)count)) / 2);
+
+    percentile(samples, 0.5);
+    *low = samples->values[rank];
+    *high = samples->values[count - 1 - rank];
 }
 
 static void result(const char *name, double value, const char *unit, const char *keys)
@@ -287,26 +304,92 @@ static void measure_told(const char *what, const char *path, const char *const *
                 percentile(&rates, 1), percentile(&own, 0.5)));
 }
 
+/* ---- what forwarding loses ---- */
+
+struct stretch {
+    uint64_t packets;
+    double cpu;
+};
+
+static struct stretch stretch_begin(void)
+{
+    return (struct stretch){packets(), cpu_of(world.forwarder->thread)};
+}
+
+/* Packets in a second of the lcore's time since then: what others take of its CPU does not count. */
+static double stretch_rate(struct stretch begin)
+{
+    double cpu = cpu_of(world.forwarder->thread) - begin.cpu;
+
+    return (double)(packets() - begin.packets) / cpu;
+}
+
+static double rate_alone(double seconds)
+{
+    struct stretch begin = stretch_begin();
+
+    rest(seconds);
+    return stretch_rate(begin);
+}
+
+/* Of a change, one sample in a pair: ms until all flows have been told, the lcore's own part of them, and percent. */
+struct dip {
+    struct samples times, own, dips;
+};
+
+/* A change, made by change(arg), between two stretches without, about as long. */
+static void measure_dip(struct dip *dip, void (*change)(void *arg), void *arg)
+{
+    double last = dip->times.count == 0 ? 0 : dip->times.values[dip->times.count - 1] / 1e3;
+    double length = RTE_MIN(RTE_MAX(last / 2, 0.01), 0.1), alone = rate_alone(length), during, took,
+           own;
+    struct stretch begin = stretch_begin();
+    uint64_t start = now_ns();
+
+    change(arg);
+    took = (double)applied(start);
+    own = cpu_of(world.forwarder->thread) - begin.cpu;
+    during = stretch_rate(begin);
+    alone = (alone + rate_alone(length)) / 2;
+    if (!isfinite(alone) || !isfinite(during)) /* it did not run at all in one of them */
+        return;
+    add(&dip->own, 1e3 * own);
+    add(&dip->dips, 100 * (1 - during / alone));
+    add(&dip->times, took / 1e6);
+}
+
+static const char *dip_keys(struct dip *dip)
+{
+    static char text[128];
+    double low, high;
+
+    interval(&dip->dips, &low, &high);
+    snprintf(text, sizeof(text),
+             "dip_percent=%.1f interval=%.1f..%.1f pairs=%zu max=%.4g own_ms=%.4g",
+             percentile(&dip->dips, 0.5), low, high, dip->dips.count, percentile(&dip->times, 1),
+             percentile(&dip->own, 0.5));
+    return text;
+}
+
+static void move_neighbour(void *round)
+{
+    char value[64];
+
+    snprintf(value, sizeof(value), "02:%02x:00:00:00:01 static", 16 + *(uint32_t *)round % 200);
+    set("/neigh/e0/10.0.0.5", value);
+}
+
 /* The same, told while the lcore forwards: what forwarding loses meanwhile, and how long it takes. */
 static void measure_told_busy(void)
 {
-    struct samples times = {.count = 0}, dips = {.count = 0};
-    char value[64];
+    static struct dip dip;
 
     atomic_store(&world.forwarder->traffic, options.flows);
     rest(0.2);
-    for (uint32_t round = 0; round < 2 * options.rounds; round++) {
-        double alone = rate_for(0.1), took;
-        uint64_t before = packets(), start = now_ns();
-
-        snprintf(value, sizeof(value), "02:%02x:00:00:00:01 static", 16 + round);
-        set("/neigh/e0/10.0.0.5", value);
-        took = (double)applied(start);
-        add(&dips, 100 * (1 - (double)(packets() - before) / (took / 1e9) / alone));
-        add(&times, took / 1e6);
-    }
-    result("push.told_ms", percentile(&times, 0.5), "ms",
-           keys("flows=%u dip_percent=%.1f", options.flows, percentile(&dips, 0.5)));
+    for (uint32_t round = 0; round < 3 * options.rounds; round++)
+        measure_dip(&dip, move_neighbour, &round);
+    result("push.told_ms", percentile(&dip.times, 0.5), "ms",
+           keys("flows=%u %s", options.flows, dip_keys(&dip)));
 }
 
 static void told(void)
@@ -359,7 +442,7 @@ static void unclaim_text(uint32_t i, char *path, size_t path_size, char *value)
     *value = 0;
 }
 
-static const struct {
+static const struct rebinding {
     const char *name;
     uint32_t count;
     void (*text)(uint32_t i, char *path, size_t path_size, char *value);
@@ -368,32 +451,33 @@ static const struct {
                   {"definition", 2, claim_text},
                   {"removed-definition", 1, unclaim_text}};
 
+static void make_rebinding(void *arg)
+{
+    const struct rebinding *rebinding = arg;
+
+    transaction(rebinding->count, rebinding->text);
+}
+
 static void measure_rebound(uint32_t near)
 {
-    struct samples times[RTE_DIM(rebindings)] = {{.count = 0}}, shares[RTE_DIM(rebindings)];
+    struct dip *dips = calloc(RTE_DIM(rebindings), sizeof(*dips));
 
-    memset(shares, 0, sizeof(shares));
-    for (uint32_t round = 0; round < options.rounds; round++) {
-        for (size_t i = 0; i < RTE_DIM(rebindings); i++) {
-            double alone = rate_for(0.1), took;
-            uint64_t before = packets(), start = now_ns();
-
-            transaction(rebindings[i].count, rebindings[i].text);
-            took = (double)applied(start);
-            add(&shares[i], 100 * (1 - (double)(packets() - before) / (took / 1e9) / alone));
-            add(&times[i], took / 1e6);
-        }
-    }
+    must(dips == NULL ? -ENOMEM : 0, "samples");
+    for (uint32_t round = 0; round < 3 * options.rounds; round++)
+        for (size_t i = 0; i < RTE_DIM(rebindings); i++)
+            measure_dip(&dips[i], make_rebinding, (void *)(uintptr_t)&rebindings[i]);
     for (size_t i = 0; i < RTE_DIM(rebindings); i++)
-        result("push.rebound_ms", percentile(&times[i], 0.5), "ms",
-               keys("flows=%u change=%s of=%u dip_percent=%.1f max=%.4g", near, rebindings[i].name,
-                    options.flows, percentile(&shares[i], 0.5), percentile(&times[i], 1)));
+        result("push.rebound_ms", percentile(&dips[i].times, 0.5), "ms",
+               keys("flows=%u of=%u change=%s share=%u %s", near, options.flows, rebindings[i].name,
+                    options.share, dip_keys(&dips[i])));
+    free(dips);
 }
 
 static void rebound(void)
 {
     for (uint32_t near = 1000; near <= options.flows; near *= near == 1000 ? 100 : 10) {
         world_begin(0);
+        world.share = options.share;
         world.near = near;
         world_forward(options.flows, 1);
         fill(options.flows);
@@ -462,12 +546,14 @@ int main(int argc, char **argv)
     static const struct option longs[] = {{"flows", 1, NULL, 'f'},
                                           {"routes", 1, NULL, 'r'},
                                           {"rounds", 1, NULL, 'n'},
+                                          {"share", 1, NULL, 's'},
                                           {NULL, 0, NULL, 0}};
 
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         switch (c) {
         case 'f': options.flows = (uint32_t)atoi(optarg); break;
         case 'r': options.routes = (uint32_t)atoi(optarg); break;
+        case 's': options.share = (uint32_t)atoi(optarg); break;
         case 'n': options.rounds = (uint32_t)atoi(optarg); break;
         default: return 2;
         }

@@ -22,7 +22,14 @@
 #include "flows/table.h"
 #include "nameserv/loop.h"
 
-enum { WORLD_BURST = 32, WORLD_REQUESTS = 1024 };
+/* The budget and the shares are those of dataplane/worker.c, if options do not say otherwise. */
+enum {
+    WORLD_BURST = 32,
+    WORLD_REQUESTS = 1024,
+    WORLD_BUDGET = 1,
+    WORLD_SHARE = 7,
+    WORLD_TELL_SHARE = 3
+};
 
 static inline void must(int rc, const char *what)
 {
@@ -51,7 +58,7 @@ struct forwarder {
     _Atomic uint32_t answered;
     /* lcore */
     _Alignas(NS_CACHE_LINE) _Atomic uint64_t packets;
-    _Atomic uint32_t asked;
+    _Alignas(NS_CACHE_LINE) _Atomic uint32_t asked;
     _Atomic bool is_frozen, quiet; /* quiet: nothing was left to do in the last round */
     uint64_t checksum;             /* of headers: they are really read */
     struct flow_missing requests[WORLD_REQUESTS];
@@ -67,7 +74,8 @@ struct bench_world {
     struct definitions *definitions;
     struct adjacencies *adjacencies;
     const struct flow_sources *sources;
-    uint32_t near; /* flows to 16.0.0.0/8; set before any is made */
+    uint32_t share; /* percent of its time for walks; set before the lcore is started */
+    uint32_t near;  /* flows to 16.0.0.0/8; set before any is made */
     uint16_t scope;
     struct forwarder *forwarder; /* one */
 };
@@ -133,7 +141,7 @@ static inline void forwarder_burst(struct forwarder *self, uint32_t traffic, uin
         hashes[i] = flow_hash(&keys[i]);
         flow_prefetch(self->table, hashes[i]);
     }
-    flow_table_burst(self->table, 8);
+    flow_table_burst(self->table, WORLD_BUDGET);
     for (int i = 0; i < WORLD_BURST; i++)
         forwarder_packet(self, &keys[i], hashes[i]);
     atomic_store_explicit(&self->packets,
@@ -287,7 +295,7 @@ static inline void world_begin(size_t waiting_bytes)
         .lcores = 1, .waiting_bytes = waiting_bytes, .anchors_max = 4 << 20};
     const struct neighbours_io io = {.send = world_io_send, .used = world_io_used};
 
-    world = (struct bench_world){.loop = ns_loop_new()};
+    world = (struct bench_world){.loop = ns_loop_new(), .share = WORLD_SHARE};
     must(ns_store_new(&options, &world.store), "store");
     must(links_new(world.store, &world.links), "links");
     must(stations_new(world.store, world.loop, world.links, world_station_used, NULL,
@@ -313,7 +321,8 @@ static inline void world_forward(uint32_t flows, unsigned cpu)
     struct flow_table_options options = {.flows = flows,
                                          .idle_seconds = 3600,
                                          .numa_node = -1,
-                                         .share = 10,
+                                         .share = world.share,
+                                         .tell_share = WORLD_TELL_SHARE,
                                          .missing = forwarder_ask};
 
     memset(lcore, 0, sizeof(*lcore));

@@ -52,8 +52,7 @@ static struct flow *station_find(struct worker *worker, uint64_t mac, uint16_t b
     struct flow_missing missing;
 
     if (likely(flow != NULL)) {
-        if (unlikely(flow->epoch != worker->table->epoch))
-            flow_refresh(worker->table, flow);
+        flow_look_again(worker->table, flow);
         return flow;
     }
     return flow_bind(worker->table, &key, hash, &flow, &missing) == FLOW_BOUND ? flow : NULL;

@@ -179,6 +179,7 @@ static int start_workers(struct daemon *daemon)
     control->workers.pool = daemon->eal.pool;
     control->workers.options.flows = options->flows;
     control->workers.options.idle_seconds = options->flow_idle;
+    control->workers.options.walk_share = options->walk_share;
     control->workers.options.poll = options->poll;
     control->workers.options.log_moves = options->log_moves;
     control->workers.wake_control = control_wake;

@@ -68,8 +68,8 @@ enum flow_turn forward_find(struct worker *worker, struct packet *packet,
     packet->flow = flow_find(worker->table, &packet->key, hash);
     if (packet->flow == NULL)
         turn = flow_bind(worker->table, &packet->key, hash, &packet->flow, missing);
-    else if (packet->flow->epoch != worker->table->epoch)
-        flow_refresh(worker->table, packet->flow);
+    else
+        flow_look_again(worker->table, packet->flow);
     if (packet->flow != NULL)
         packet->record = adjacency_of(packet->flow->adjacency);
     return turn;

@@ -72,6 +72,8 @@ static const struct option_row rows[] = {
     {"flows", "N", TYPE_NUMBER, AT(flows), 64, 1 << 26, "flows of each worker (131072)"},
     {"flow-idle", "SECONDS", TYPE_NUMBER, AT(flow_idle), 1, 86400,
      "a flow without packets is forgotten after (60)"},
+    {"walk-share", "PERCENT", TYPE_NUMBER, AT(walk_share), 1, 90,
+     "of a busy worker's time, for binding flows anew when routes or definitions change (7)"},
     {"poll", NULL, TYPE_FLAG, AT(poll), 0, 0, "workers never sleep"},
     {"poll-control", NULL, TYPE_FLAG, AT(poll_control), 0, 0, "the control core never sleeps"},
     {"log-moves", NULL, TYPE_FLAG, AT(log_moves), 0, 0,
@@ -354,6 +356,7 @@ enum options_outcome options_parse(int argc, char **argv, struct options *option
                                 .packets = 32768,
                                 .flows = 131072,
                                 .flow_idle = 60,
+                                .walk_share = WALK_SHARE,
                                 .log = NS_LOG_NOTICE,
                                 .log_size = 16,
                                 .log_files = 10};

@@ -47,6 +47,7 @@ struct options {
 
     unsigned flows; /* capacity of each worker's table */
     unsigned flow_idle;
+    unsigned walk_share;
     bool poll;         /* workers never sleep */
     bool poll_control; /* nor does the control core */
     bool log_moves;    /* flows are told when they move */

@@ -314,12 +314,14 @@ static bool supply_flow(void *worker, const struct flow_missing *missing)
 static int table_new(struct worker *worker, int numa_node)
 {
     const struct worker_options *options = &worker->workers->options;
+    const uint32_t share = options->walk_share == 0 ? WALK_SHARE : options->walk_share;
     const struct flow_table_options table_options = {
         .lcore = worker->index,
         .flows = options->flows,
         .idle_seconds = options->idle_seconds,
         .budget = FLOW_BUDGET,
-        .share = WALK_SHARE,
+        .share = share,
+        .tell_share = RTE_MIN(share, (uint32_t)TELL_SHARE),
         .numa_node = numa_node,
         .changed = hold_changed,
         .missing = supply_flow,

@@ -150,10 +150,14 @@ struct worker_counters {
     struct port_counters ports[LINK_PORTS_MAX]; /* by device id */
 };
 
+enum { WALK_SHARE = 7 };
+
 struct worker_options {
-    uint32_t flows;           /* capacity of the flow table */
-    uint32_t idle_seconds;    /* of a flow */
-    bool poll;                /* never sleep */
+    uint32_t flows;        /* capacity of the flow table */
+    uint32_t idle_seconds; /* of a flow */
+    uint32_t
+        walk_share; /* percent of a busy worker's time for binding flows anew; 0 = WALK_SHARE */
+    bool poll;      /* never sleep */
     uint32_t sleep_after_us;  /* 0 = 100 */
     uint32_t nap_us;          /* 0 = 250; two and a half times as long after a while of quiet */
     uint32_t hold_packets;    /* for one next hop; 0 = 64 */

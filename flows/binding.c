@@ -142,15 +142,28 @@ enum flow_turn flow_rebind(struct flow_table *table, uint32_t index, struct flow
 
 /* A stamp can only be newer than the binding if it has moved since the flow was last found right, and this
  * is seen without the flow's cold part. */
-static bool may_be_stale(const struct flow_table *table, const struct flow *flow)
+static bool way_may_be_stale(const struct flow_table *table, const struct flow *flow)
+{
+    const struct hold *holds = table->private->holds;
+
+    return (flow->route != 0 && is_older(table, flow, holds[flow->route].epoch)) ||
+           (flow->definition != 0 && is_older(table, flow, holds[flow->definition].epoch));
+}
+
+bool flow_is_spared(struct flow_table *table, struct flow *flow)
 {
     const struct flow_table_private *private = table->private;
-    uint32_t epoch = flow->epoch;
+    const struct flow_sources *sources = &private->sources;
 
-    return (flow->route != 0 && (int32_t)(private->holds[flow->route].epoch - epoch) > 0) ||
-           (flow->definition != 0 &&
-            (int32_t)(private->holds[flow->definition].epoch - epoch) > 0) ||
-           (int32_t)(private->epoch_all - epoch) > 0;
+    if (way_may_be_stale(table, flow))
+        return false;
+    if (is_older(table, flow, private->epoch_all) &&
+        classifier_concerns(
+            classifier_of(ns_store_version(sources->store), sources->definitions_slot), &flow->key,
+            private->claims_known))
+        return false;
+    flow->epoch = table->epoch;
+    return true;
 }
 
 bool flow_is_stale(const struct flow_table *table, uint32_t index)
@@ -158,13 +171,13 @@ bool flow_is_stale(const struct flow_table *table, uint32_t index)
     const struct flow_table_private *private = table->private;
     const struct binding *binding = &private->bindings[index];
 
-    for (int role = 0; role < DEPENDENCIES; role++) {
+    for (int role = 0; role < BY_ALL; role++) {
         uint32_t hold = flow_hold(table, index, role);
 
         if (hold != 0 && private->holds[hold].stamp > binding->version)
             return true;
     }
-    return false;
+    return binding->place[BY_ALL] != 0 && is_older(table, &table->flows[index], private->epoch_all);
 }
 
 static uint32_t asked_slot(const struct flow_missing *missing)
@@ -199,12 +212,12 @@ void flow_refresh(struct flow_table *table, struct flow *flow)
     uint32_t index = flow_index(table, flow);
     struct flow_missing missing;
 
-    if (!may_be_stale(table, flow) || !flow_is_stale(table, index)) {
+    if (flow_is_spared(table, flow))
+        return;
+    if (!flow_is_stale(table, index)) {
         flow->epoch = table->epoch;
         return;
     }
-    if (table->budget_left == 0)
-        return;
     table->budget_left--;
     if (flow_rebind(table, index, &missing) == FLOW_MISSING)
         flow_ask(table, &missing);

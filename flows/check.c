@@ -80,6 +80,9 @@ static bool is_pending(const struct flow_table *table, uint32_t index)
     for (int role = 0; role < DEPENDENCIES; role++) {
         const struct ns_anchor *anchor = bound(table, index, role);
 
+        /* Which flows know of /flow is not in their versions. */
+        if (role == BY_ALL && anchor != NULL)
+            version = table->private->holds[flow_hold(table, index, role)].stamp;
         if (anchor != NULL && ns_anchor_version(anchor) > version)
             return true;
     }

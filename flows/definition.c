@@ -76,6 +76,19 @@ const struct definition *classify(const struct classifier *classifier, const uni
     return NULL;
 }
 
+bool classifier_concerns(const struct classifier *classifier, const union flow_key *key,
+                         uint64_t since)
+{
+    const struct claims *claims = &classifier->claims;
+
+    if (since < claims->complete)
+        return true;
+    for (unsigned i = 0; i < claims->count && claims->list[i].version > since; i++)
+        if (matches(&claims->list[i].match, key))
+            return true;
+    return false;
+}
+
 size_t classifier_count(const struct classifier *classifier)
 {
     return classifier->count;
@@ -347,8 +360,45 @@ static void merge(const struct classifier *current, struct definitions *definiti
         merged->items[merged->count++] = fresh[next++];
 }
 
+static void claim_add(struct claims *claims, const struct claim *claim)
+{
+    if (claims->count < CLAIMS_KEPT)
+        claims->list[claims->count++] = *claim;
+    else if (claims->complete < claim->version)
+        claims->complete = claim->version;
+}
+
+static void claim_note(struct claims *claims, const struct definition *definition, uint64_t version)
+{
+    const struct claim claim = {.version = version,
+                                .match = definition == NULL ? (struct definition_match){0}
+                                                            : definition->match};
+
+    if (definition != NULL)
+        claim_add(claims, &claim);
+}
+
+/* What the commit changes comes in front of what was known; what has no room there is forgotten. */
+static void make_claims(const struct definitions *definitions, uint64_t version,
+                        struct claims *claims)
+{
+    const struct claims *before = &definitions->current->claims;
+
+    claims->complete = before->complete;
+    for (size_t i = 0; i < definitions->changed_count; i++) {
+        const struct changed_definition *changed = &definitions->changed[i];
+
+        if (changed->stays || claims_same(changed->before, changed->now))
+            continue;
+        claim_note(claims, changed->before, version);
+        claim_note(claims, changed->now, version);
+    }
+    for (unsigned i = 0; i < before->count; i++)
+        claim_add(claims, &before->list[i]);
+}
+
 /* Make pending and retired out of what has changed; neither if that is nothing. */
-static int compile(struct definitions *definitions)
+static int compile(struct definitions *definitions, uint64_t version)
 {
     size_t count = definitions->changed_count, fresh_count = 0, gone = 0;
     const struct definition **fresh = calloc(count + 1, sizeof(*fresh));
@@ -373,6 +423,7 @@ static int compile(struct definitions *definitions)
     }
     qsort(fresh, fresh_count, sizeof(*fresh), compare_items);
     merge(definitions->current, definitions, fresh, fresh_count, pending);
+    make_claims(definitions, version, &pending->claims);
     retired->count = gone;
     retired->classifier = definitions->current;
     free(fresh);
@@ -442,7 +493,7 @@ static int prepare(struct definitions *definitions, struct ns_commit *commit)
         rc = renew(definitions, commit, &definitions->changed[i]);
     if (rc != 0 || changes_nothing(definitions))
         return rc;
-    rc = compile(definitions);
+    rc = compile(definitions, ns_commit_version(commit)->number);
     return rc != 0 ? rc : ns_commit_retire(commit, definitions->retired, retired_free);
 }
 

@@ -62,6 +62,11 @@ static inline const struct classifier *classifier_of(const struct ns_version *ve
  * for each definition of higher priority. */
 const struct definition *classify(const struct classifier *classifier, const union flow_key *key);
 
+/* Can the definition that claims a routed flow be another than in this older version? false: certainly not. Costs
+ * a comparison for each change since, and answers true if they are many. Any reader, wait-free. */
+bool classifier_concerns(const struct classifier *classifier, const union flow_key *key,
+                         uint64_t since);
+
 size_t classifier_count(const struct classifier *classifier);
 const struct definition *classifier_get(const struct classifier *classifier,
                                         size_t index); /* by priority */

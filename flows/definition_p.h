@@ -5,9 +5,24 @@
 
 #include "flows/definition.h"
 
+/* What a changed definition claimed before, or claims since. */
+struct claim {
+    uint64_t version; /* of the commit that changed it */
+    struct definition_match match;
+};
+
+/* The last changes, the newest in front: all those of commits after `complete`. */
+enum { CLAIMS_KEPT = 16 };
+struct claims {
+    uint64_t complete;
+    unsigned count;
+    struct claim list[CLAIMS_KEPT];
+};
+
 /* The definitions of a version, those that are tried first in front. Immutable once published; the
  * definitions are shared with other versions. */
 struct classifier {
+    struct claims claims;
     size_t count;
     const struct definition *items[];
 };

@@ -13,6 +13,7 @@ enum {
     SWEEP_MIN = 16, /* in one poll */
     SWEEP_MAX = 512,
     HOLD_KEEP_SECONDS = 5,
+    EPOCHS_FAR = 1 << 30,
 };
 
 static uint32_t sweep_total(const struct flow_table_private *private)
@@ -36,11 +37,13 @@ void sweep_second(struct flow_table *table, uint32_t now)
 static void sweep_flow(struct flow_table *table, uint32_t index)
 {
     struct flow_table_private *private = table->private;
-    const struct flow *flow = &table->flows[index];
+    struct flow *flow = &table->flows[index];
     struct hold *hold;
 
     if (!flow_is_live(flow))
         return;
+    if (unlikely(table->epoch - flow->epoch > EPOCHS_FAR) && !flow_is_stale(table, index))
+        flow->epoch = table->epoch; /* epochs come around: a flow must not become new by waiting */
     if (table->now - flow->used > private->options.idle_seconds) {
         bump(private->counters.idle);
         flow_forget(table, index);

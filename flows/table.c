@@ -107,6 +107,8 @@ static void set_options(struct flow_table_private *private,
     private->options.slice = DEFAULT_SLICE;
     if (options->budget == 0)
     private->options.budget = DEFAULT_BUDGET;
+    if (options->tell_share == 0)
+    private->options.tell_share = options->share;
     private->flow_limit = options->flows;
     private->hold_count = (options->holds == 0 ? options->flows / 4 + 1024 : options->holds) + 1;
     private->slots = rte_align32pow2(options->flows * 2);
@@ -128,7 +130,9 @@ static int table_init(struct flow_table *table, const struct flow_sources *sourc
     cut_arrays(table, private->memory);
     fill_free_lists(private);
     table->mask = private->slots - 1;
-    table->budget_left = private->options.budget;
+    if (options->share == 0)
+        table->turns = UINT32_MAX;
+    flow_table_burst(table, private->options.budget);
     return 0;
 }
 
@@ -187,9 +191,9 @@ bool flow_table_poll(struct flow_table *table, uint32_t now)
     if (now != table->now)
         sweep_second(table, now);
     table->now = now;
-    table->budget_left = private->options.budget;
     notices_round(table);
     walks_round(table);
+    flow_table_burst(table, private->options.budget);
     behind = sweep_round(table);
     return walks_left(table) || behind;
 }

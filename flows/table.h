@@ -24,12 +24,17 @@
  *     slow turn; a change that comes in the middle moves the stamp, the round goes on from where it is,
  *     and one more follows, until one whole round has passed at the newest stamp. A flow's own bound
  *     version keeps it from being told twice.
- * Until its turn a flow goes on as before. A burst of packets whose flows have not been told of is spared
- * their cold parts: the epochs of holds say whether a flow can be concerned at all.
+ * Until its turn a flow goes on as before. Packets whose flows have not been told of are spared their
+ * cold parts: the epochs of holds say whether a flow can be concerned at all.
+ * A CHANGE OF DEFINITIONS concerns few of the flows that depend on /flow, which are all that are routed. So its
+ * walk compares a flow's key with what the changed definitions claim, and only those that are claimed take a slow
+ * turn. Of the others it notes in the hot line that they are right (epoch). That, and not the bound version,
+ * says whether a flow has been told of /flow.
  *
- * SHARE. An lcore with packets gives walks a share of its time, one without gives them slice after slice. So
- * a change of the binding of very many flows is a choice between the dip in forwarding and the time until the
- * last one is bound anew: at 50 ns each, a million take 0.5 s at 10 percent, or 50 ms all at once.
+ * SHARE. An lcore with packets gives walks a share of its time, and packets no slow turns: a walk fetches what it
+ * will need, so it gets more flows done in that time. One without packets gives walks slice after slice. So a change
+ * of the binding of very many flows is a choice between the dip in forwarding and the time until the last one is
+ * bound anew: at 50 ns each, a million take 0.5 s at 10 percent, or 50 ms all at once.
  *
  * LISTENERS can be told of both kinds of changes: flows/listener.h.
  *
@@ -92,9 +97,10 @@ struct flow_table_options {
     uint32_t idle_seconds; /* a flow unused for so long is forgotten; 0 = 60 */
     uint32_t slice;        /* notices taken and flows told in one poll; 0 = 64 */
     uint32_t budget;       /* slow turns of stale flows in one burst; 0 = 8 */
-    uint32_t share; /* percent of its time that a busy lcore gives to walks, which are then shorter
-                       than a slice; 0: always whole slices */
-    int numa_node;  /* SOCKET_ID_ANY as well */
+    /* Percent of its time, less than 100, that an lcore with packets gives to walks, and to those that only tell listeners (0: the
+     * same); slices are shorter then. 0: always whole slices and budgets. */
+    uint32_t share, tell_share;
+    int numa_node; /* SOCKET_ID_ANY as well */
 
     /* A notice for an adjacency, a station or a route came: its record may be new, or it was missing and
      * is there now (packets that wait for it can go). `flows` of this lcore are bound to it. On the
@@ -116,6 +122,7 @@ struct flow_table_counters {
     uint64_t moved;               /* flows whose adjacency's record was replaced under them */
     uint64_t heard;               /* times that listeners were told (flows/listener.h) */
     uint64_t told;                /* flows told by walks */
+    uint64_t spared;              /* of those, not concerned by the change of a definition */
     uint64_t missing, full, idle; /* no anchor yet; no room for a flow; forgotten because unused */
     uint64_t forgotten;           /* bound flows whose new binding could not be made in time */
     uint64_t holds_full;          /* no room for a hold */
@@ -127,8 +134,9 @@ struct flow_table {
     struct flow *flows; /* 1 << bits slots */
     uint32_t mask;
     uint32_t epoch;
-    uint32_t now; /* second, as last given to flow_table_poll() */
-    uint32_t budget_left;
+    uint32_t now;              /* second, as last given to flow_table_poll() */
+    uint32_t budget_left;      /* slow turns of packets, in this burst */
+    uint32_t turns;            /* the same, as the share of time allows */
     struct flow_count *counts; /* by index of a definition's hold */
     struct flow_table_private *private;
 };
@@ -147,7 +155,7 @@ bool flow_table_poll(struct flow_table *table, uint32_t now);
 /* Before a burst: give it its budget of slow turns. */
 static inline void flow_table_burst(struct flow_table *table, uint32_t budget)
 {
-    table->budget_left = budget;
+    table->budget_left = RTE_MIN(budget, table->turns);
 }
 
 static inline uint32_t flow_hash(const union flow_key *key)
@@ -192,9 +200,16 @@ enum flow_turn {
 enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, uint32_t hash,
                          struct flow **flow, struct flow_missing *missing);
 
-/* A flow whose epoch is old is about to be used: look again if it must and the budget allows. Afterwards
- * flow->adjacency is right, or still the old one until its turn. */
+/* A flow whose epoch is old looks again, which takes a slow turn off the budget if it must. Only while there is
+ * some: through flow_look_again(). */
 void flow_refresh(struct flow_table *table, struct flow *flow);
+
+/* The flow is about to be used. Afterwards flow->adjacency is right, or still the old one until its turn. */
+static inline void flow_look_again(struct flow_table *table, struct flow *flow)
+{
+    if (unlikely(table->budget_left != 0 && flow->epoch != table->epoch))
+        flow_refresh(table, flow);
+}
 
 /* A counter that others read meanwhile. */
 static inline void flow_tally(uint64_t *counter, uint32_t by)
@@ -206,8 +221,7 @@ static inline void flow_tally(uint64_t *counter, uint32_t by)
 static inline const struct adjacency *flow_use(struct flow_table *table, struct flow *flow,
                                                uint32_t bytes)
 {
-    if (unlikely(flow->epoch != table->epoch))
-        flow_refresh(table, flow);
+    flow_look_again(table, flow);
     if (unlikely(flow->definition != 0)) {
         flow_tally(&table->counts[flow->definition].packets, 1);
         flow_tally(&table->counts[flow->definition].bytes, bytes);

@@ -149,13 +149,19 @@ struct flow_table_private {
     unsigned round_moved;          /* FLOW_LINK_ bits */
     struct ahead ahead[AHEAD];
     uint64_t polled;      /* TSC at the end of the last poll; 0: no walk was left */
-    uint64_t saved;       /* cycles that walks may take */
+    int64_t saved;        /* cycles that walks may take */
+    uint32_t polls_left;  /* without a look at the clock */
+    bool idle;            /* there were no packets between the last polls: they may take all */
     uint32_t tell_cycles; /* what it takes to tell a flow, as far as is known */
     struct asked asked[ASKED];
 
     struct memo memos[MEMOS];
     uint32_t generation; /* of holds: another when one was dropped */
     uint32_t epoch_all;  /* of the table, when the stamp of a hold in the role BY_ALL last moved */
+    uint64_t
+        claims_known; /* each routed flow is right for the definitions of this version, or of a later one */
+    uint64_t claims_round; /* will be so when the round under way is over */
+    bool turned;           /* a flow of the chunk under way was concerned by definitions */
 
     struct listener listeners[FLOW_LISTENERS_MAX];
     uint8_t listen_all; /* those that are told of every flow */
@@ -239,6 +245,17 @@ enum flow_turn flow_rebind(struct flow_table *table, uint32_t flow, struct flow_
 
 /* Is a stamp of one of its holds newer than the binding? */
 bool flow_is_stale(const struct flow_table *table, uint32_t flow);
+
+/* Only definitions have changed since the flow was last found right, and it is none that they claim. Then it is
+ * right. Needs the hot line only. */
+bool flow_is_spared(struct flow_table *table, struct flow *flow);
+
+/* Has the stamp of a hold moved since the flow was last found right? `moved`: the table's epoch then. The sweep
+ * keeps flows from being so old that epochs come around. */
+static inline bool is_older(const struct flow_table *table, const struct flow *flow, uint32_t moved)
+{
+    return table->epoch - flow->epoch > table->epoch - moved;
+}
 
 /* Ask for what is missing, unless that was done lately. */
 void flow_ask(struct flow_table *table, const struct flow_missing *missing);

@@ -16,6 +16,8 @@ enum {
     IDLE_CYCLES = 1000, /* an lcore that comes back sooner has no packets */
     TELL_CYCLES = 100,  /* to tell a flow, before it is known */
     TELL_CYCLES_MAX = 5000,
+    BUSY_POLLS = 3,            /* without a look at the clock, of an lcore with packets */
+    AT_ONCE = 2 * CHUNK_FLOWS, /* told at least, so that it is worth it */
 };
 
 /* ---- lists of walks ---- */
@@ -164,6 +166,11 @@ static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
         listener_round(table, hold, flow);
         return;
     }
+    if (hold->role == BY_ALL && flow_is_spared(table, &table->flows[flow])) {
+        bump(private->counters.spared);
+        return;
+    }
+    private->turned = true;
     if (!flow_is_stale(table, flow))
         return;
     turn = flow_rebind(table, flow, &missing);
@@ -183,8 +190,11 @@ static void round_begin(struct flow_table_private *private, struct hold *hold)
     hold->walk = WALK_RUNNING;
     hold->cursor = hold->last;
     hold->again = hold->waits = false;
+    private->turned = true;
     if (hold->role == BY_ADJACENCY)
         listener_round_begin(private, hold);
+    else if (hold->role == BY_ALL)
+    private->claims_round = hold->stamp;
 }
 
 /* A walk with flows that wait stays in its batch, which is not over before they have been told. */
@@ -194,6 +204,8 @@ static void round_end(struct flow_table_private *private, uint32_t index)
 
     if (hold->role == BY_ADJACENCY)
         listener_round_end(private, hold);
+    else if (hold->role == BY_ALL && !hold->waits)
+    private->claims_known = private->claims_round;
     walk_pop(private, hold->role == BY_ADJACENCY ? &private->records_batch : &private->batch);
     if (!hold->waits)
         hold->missing_since = 0;
@@ -206,13 +218,15 @@ static void round_end(struct flow_table_private *private, uint32_t index)
                     index);
 }
 
-/* The flows of a chunk lie anywhere: fetch their lines side by side. */
+/* The flows of a chunk lie anywhere: fetch their lines side by side. The cold ones are not needed where flows are
+ * spared, and most of them are if all of the chunk before were. */
 static void prefetch_flows(const struct flow_table *table, uint32_t chunk)
 {
     const struct flow_table_private *private = table->private;
 
     for (uint32_t place = chunk + CHUNK_FLOWS; place > chunk; place--) {
-        rte_prefetch0(&private->bindings[private->chunks[place]]);
+        if (private->turned)
+            rte_prefetch0(&private->bindings[private->chunks[place]]);
         rte_prefetch0(&table->flows[private->chunks[place]]);
     }
 }
@@ -253,8 +267,10 @@ static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budge
     for (; hold->cursor != 0 && budget > 0; budget--) {
         uint32_t place = hold->cursor;
 
-        if (place % CHUNK == CHUNK_FLOWS)
+        if (place % CHUNK == CHUNK_FLOWS) {
             prefetch_ahead(table, place - CHUNK_FLOWS);
+            private->turned = hold->role != BY_ALL;
+        }
         hold->cursor = place_before(private->chunks, place);
         tell(table, hold, private->chunks[place]);
     }
@@ -296,25 +312,40 @@ static bool next_is_empty(const struct flow_table_private *private)
     return private->next_batch.first == 0 && private->next_records.first == 0;
 }
 
-/* An lcore with packets saves a share of its time up for walks, until there is enough for a chunk of flows. One
- * that comes back soon has no packets, and gives them a whole slice. */
-static uint32_t slice(struct flow_table_private *private)
+/* Look at the clock. An lcore that comes back soon has no packets. */
+static void watch_time(struct flow_table_private *private, uint32_t share)
 {
-    uint64_t now, away, flows;
+    uint64_t now = rte_rdtsc(), away = private->polled == 0 ? 0 : now - private->polled;
 
-    if (private->options.share == 0)
-        return private->options.slice;
-    now = rte_rdtsc();
-    away = private->polled == 0 ? 0 : now - private->polled;
     private->polled = now;
-    if (away < IDLE_CYCLES)
-        return private->options.slice;
-    private->saved += away * private->options.share / 100;
-    flows = private->saved / private->tell_cycles;
-    if (flows < CHUNK_FLOWS)
+    private->idle = away < IDLE_CYCLES;
+    if (private->idle)
+        return;
+    private->saved += (int64_t)(away * share / (100 - share));
+    private->polls_left = BUSY_POLLS;
+}
+
+/* An lcore with packets saves a share of its time up for walks, until there is enough for some chunks of flows.
+ * One without gives them a whole slice. */
+static uint32_t slice(struct flow_table *table)
+{
+    struct flow_table_private *private = table->private;
+    const struct flow_table_options *options = &private->options;
+    uint32_t share = private->batch.first != 0 ? options->share : options->tell_share;
+
+    if (share == 0)
+        return options->slice;
+    if (private->polls_left != 0) {
+        private->polls_left--;
         return 0;
-    private->saved = 0;
-    return (uint32_t)RTE_MIN(flows, (uint64_t) private->options.slice);
+    }
+    watch_time(private, share);
+    table->turns = private->idle ? options->budget : 0;
+    if (private->idle)
+        return options->slice;
+    if (private->saved < (int64_t)AT_ONCE * private->tell_cycles)
+        return 0;
+    return (uint32_t)RTE_MIN(private->saved / private->tell_cycles, (int64_t)options->slice);
 }
 
 /* A moving average; a walk that was interrupted says nothing. */
@@ -326,19 +357,31 @@ static void learn(struct flow_table_private *private, uint64_t cycles, uint32_t 
     private->tell_cycles = (uint32_t)((private->tell_cycles * 15 + each + 15) / 16);
 }
 
+/* What it took is taken off what was saved; of an interruption not all, and no more is kept than for a slice. */
+static void pay(struct flow_table_private *private, uint64_t cycles, uint32_t told)
+{
+    int64_t most = (int64_t) private->options.slice * private->tell_cycles;
+
+    learn(private, cycles, told);
+    if (private->idle)
+        return;
+    private->saved = RTE_MIN(private->saved - RTE_MIN((int64_t)cycles, 2 * most), most);
+}
+
 static void batch_on(struct flow_table *table)
 {
     struct flow_table_private *private = table->private;
-    uint32_t whole = slice(private), budget = whole;
-    uint64_t start;
+    uint32_t whole = slice(table), budget = whole;
+    uint64_t start = private->polled;
 
     if (whole == 0)
         return;
-    start = rte_rdtsc();
     while (batch_first(private) != 0 && budget > 0)
         budget = walk_on(table, batch_first(private), budget);
+    if (private->options.share == 0)
+        return;
     private->polled = rte_rdtsc();
-    learn(private, private->polled - start, whole - budget);
+    pay(private, private->polled - start, whole - budget);
 }
 
 void walks_round(struct flow_table *table)
@@ -352,6 +395,9 @@ void walks_round(struct flow_table *table)
     if (batch_first(private) != 0)
         return;
     private->polled = 0;
+    private->polls_left = 0;
+    if (private->options.share != 0)
+        table->turns = 0;
     apply(private, next_is_empty(private) ? private->taken : private->batch_target);
 }
 

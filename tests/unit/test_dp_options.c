@@ -62,7 +62,8 @@ static void all_given(void **state)
     struct parsed parsed = parse(
         "--socket /tmp/s --socket-mode 0660 --socket-group kvm --config c --workers 3 --lcores "
         "2,0-1 "
-        "--no-huge --memory 512 --file-prefix k --packets 4096 --flows 100 --flow-idle 7 --poll "
+        "--no-huge --memory 512 --file-prefix k --packets 4096 --flows 100 --flow-idle 7 "
+        "--walk-share 20 --poll "
         "--poll-control --log debug --eal -a0000:03:00.0 --eal=--vdev=net_null0 --neigh-reachable "
         "11 "
         "--neigh-retransmit 12 --neigh-delay 13 --neigh-requests 14 --neigh-probes 15 "
@@ -87,6 +88,7 @@ static void all_given(void **state)
     assert_int_equal(options->packets, 4096);
     assert_int_equal(options->flows, 100);
     assert_int_equal(options->flow_idle, 7);
+    assert_int_equal(options->walk_share, 20);
     assert_int_equal(options->log, NS_LOG_DEBUG);
     assert_int_equal(options->eal_count, 2);
     assert_string_equal(options->eal[0], "-a0000:03:00.0");
@@ -121,6 +123,7 @@ static void mistakes(void **state)
         {"--workers 99999999999999999999", "--workers", "from 1 to 16"},
         {"--memory 1", "--memory", "from 16"},
         {"--flow-idle 0", "--flow-idle", "from 1"},
+        {"--walk-share 91", "--walk-share", "from 1 to 90"},
         {"--socket-mode 0888", "--socket-mode", "octal"},
         {"--socket-mode 1777", "--socket-mode", "octal"},
         {"--log loud", "--log", "warning"},

@@ -296,6 +296,56 @@ static void test_a_share_of_the_time(void **state)
     assert_int_equal(counters().rebound, 300);
 }
 
+/* A definition that claims one flow of a thousand: the others are told, and take no slow turn for it. What had
+ * come before is not asked again, and what comes after tells them anew. */
+static void test_definitions_spare_others(void **state)
+{
+    struct flow_table_counters before;
+
+    (void)state;
+    table_with(2048, 10);
+    use_to("192.168.0.9");
+    bind_many(1000, "172.16.1.1");
+    set("/flow/f/action", "via 192.168.0.9");
+    before = counters();
+    set("/flow/f/match", "dst=172.16.1.1 proto=udp dport=7");
+    settle();
+    assert_int_equal(counters().rebound, before.rebound + 1);
+    assert_int_equal(counters().looked_again, before.looked_again);
+    assert_int_equal(counters().spared, before.spared + 1000); /* with the one to 192.168.0.9 */
+    assert_int_equal(count_port(3), 2);
+    set("/flow/g/match", "dst=192.168.0.9");
+    set("/flow/f", NULL);
+    settle();
+    assert_int_equal(counters().rebound, before.rebound + 3);
+    assert_int_equal(counters().looked_again, before.looked_again);
+    assert_int_equal(count_port(3), 1);
+}
+
+/* Too many to be remembered: then all look again. */
+static void test_many_definitions(void **state)
+{
+    struct flow_table_counters before;
+
+    (void)state;
+    table_with(2048, 10);
+    bind_many(100, "172.16.1.1");
+    before = counters();
+    for (unsigned i = 0; i < 40; i++) {
+        char path[32], match[32];
+
+        snprintf(path, sizeof(path), "/flow/d%u/match", i);
+        snprintf(match, sizeof(match), "dst=172.17.0.%u", i);
+        set(path, match);
+    }
+    settle();
+    assert_int_equal(counters().looked_again, before.looked_again + 100);
+    set("/flow/one/match", "proto=udp dport=7");
+    settle();
+    assert_int_equal(counters().looked_again, before.looked_again + 100);
+    assert_int_equal(counters().rebound, before.rebound + 1);
+}
+
 /* ---- real threads ---- */
 
 enum { LCORES = 2, DESTINATIONS = 24, REQUESTS = 256 };
@@ -558,6 +608,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_notice_oneself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_notice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_share_of_the_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_definitions_spare_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_definitions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup_threads, teardown),
     };
 
