@@ -87,7 +87,7 @@ class Report:
             json.dump(self.data, file, indent=1)
             file.write("\n")
 
-    def picture(self, title, xlabel, ylabel, series, logarithmic=True):
+    def picture(self, title, xlabel, ylabel, series, logarithmic=True, log_y=False):
         """series: {label: [(x, y), ...]}; drawn by gnuplot, as SVG."""
         def quoted(text):
             return "'" + text.replace("'", "''") + "'"
@@ -100,7 +100,7 @@ class Report:
             f"set ylabel {quoted(ylabel)}",
             "set grid",
             "set key top left",
-            "set yrange [0:*]",
+            "set logscale y" if log_y else "set yrange [0:*]",
         ]
         if logarithmic:
             script += ["set logscale x", "set format x '10^{%T}'"]

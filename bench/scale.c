@@ -12,6 +12,7 @@
  *   told      flows told of a change in a second by an lcore that has nothing else to do
  *   rebound   from just before a commit until the last flow concerned is bound anew, for 1,000 flows concerned of
  *             all, for 100,000 and so on; and the dip in forwarding meanwhile
+ *   shares    the same for routes only, with other shares of the lcore's time for it (--share)
  *   stopped   memory that waits while the lcore stands still and the control core goes on
  *
  * A dip is the median over pairs, three for each round: packets in a second of the lcore's own CPU time while it has
@@ -458,34 +459,49 @@ static void make_rebinding(void *arg)
     transaction(rebinding->count, rebinding->text);
 }
 
-static void measure_rebound(uint32_t near)
+enum { ROUTES_ONLY = 2 }; /* the first of them */
+
+static void measure_rebound(uint32_t near, size_t changes)
 {
-    struct dip *dips = calloc(RTE_DIM(rebindings), sizeof(*dips));
+    struct dip *dips = calloc(changes, sizeof(*dips));
 
     must(dips == NULL ? -ENOMEM : 0, "samples");
     for (uint32_t round = 0; round < 3 * options.rounds; round++)
-        for (size_t i = 0; i < RTE_DIM(rebindings); i++)
+        for (size_t i = 0; i < changes; i++)
             measure_dip(&dips[i], make_rebinding, (void *)(uintptr_t)&rebindings[i]);
-    for (size_t i = 0; i < RTE_DIM(rebindings); i++)
+    for (size_t i = 0; i < changes; i++)
         result("push.rebound_ms", percentile(&dips[i].times, 0.5), "ms",
                keys("flows=%u of=%u change=%s share=%u %s", near, options.flows, rebindings[i].name,
-                    options.share, dip_keys(&dips[i])));
+                    world.share, dip_keys(&dips[i])));
     free(dips);
 }
 
-static void rebound(void)
+static void rebound_with(uint32_t share, size_t changes)
 {
     for (uint32_t near = 1000; near <= options.flows; near *= near == 1000 ? 100 : 10) {
         world_begin(0);
-        world.share = options.share;
+        world.share = share;
         world.near = near;
         world_forward(options.flows, 1);
         fill(options.flows);
         atomic_store(&world.forwarder->traffic, options.flows);
         rest(0.2);
-        measure_rebound(near);
+        measure_rebound(near, changes);
         world_end();
     }
+}
+
+static void rebound(void)
+{
+    rebound_with(options.share, RTE_DIM(rebindings));
+}
+
+static void shares(void)
+{
+    static const uint32_t percent[] = {5, 10, 20, 50};
+
+    for (size_t i = 0; i < RTE_DIM(percent); i++)
+        rebound_with(percent[i], ROUTES_ONLY);
 }
 
 /* ---- an lcore that stands still ---- */
@@ -526,8 +542,8 @@ static void stopped(void)
 static const struct {
     const char *name;
     void (*run)(void);
-} figures[] = {{"memory", memory}, {"changes", changes}, {"routes", routes},
-               {"told", told},     {"rebound", rebound}, {"stopped", stopped}};
+} figures[] = {{"memory", memory},   {"changes", changes}, {"routes", routes},  {"told", told},
+               {"rebound", rebound}, {"shares", shares},   {"stopped", stopped}};
 
 static void run(const char *name)
 {

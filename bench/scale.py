@@ -2,7 +2,8 @@
 """
 The push at scale, inside one process (bench/scale.c says what each figure is): memory of a flow and a name, commits
 a second and what they cost forwarding, routes in one transaction and single deletions, flows told of a change, flows
-bound anew and the dip in forwarding meanwhile, and what waits for an lcore that stands still.
+bound anew and the dip in forwarding meanwhile, the same with other shares of the lcore's time, and what waits for an
+lcore that stands still.
 """
 
 import os
@@ -11,7 +12,7 @@ import subprocess
 from bench import programs
 
 PROGRAM = os.path.join(programs.TOP, "build/bench/scale")
-FIGURES = ["memory", "changes", "routes", "told", "rebound", "stopped"]
+FIGURES = ["memory", "changes", "routes", "told", "rebound", "shares", "stopped"]
 
 
 def parse(line):
@@ -28,6 +29,20 @@ def figures(size, rounds, which=None):
         yield from (parse(line) for line in output.splitlines() if line.startswith("BENCH "))
 
 
+def picture(report):
+    """How long until the last flow is bound anew by a more specific route, by the share of time that walks have."""
+    series = {}
+    for result in report.data["results"]:
+        if result["name"] == "push.rebound_ms" and result["change"] == "more-specific":
+            series.setdefault(int(result["share"]), []).append(
+                (int(result["flows"]), result["value"], float(result["dip_percent"])))
+    lines = {}
+    for share, points in sorted(series.items()):
+        dip = max(point[2] for point in points)
+        lines[f"{share} % of the time: forwarding loses at most {dip:.0f} %"] = [point[:2] for point in sorted(points)]
+    report.picture("Until the last flow is bound anew, at full load", "flows concerned", "ms", lines, log_y=True)
+
+
 def run(report, size, rounds, growth):
     """growth: more numbers of flows, to measure the memory at."""
     for name, value, unit, keys in figures(size, rounds):
@@ -36,3 +51,4 @@ def run(report, size, rounds, growth):
         for name, value, unit, keys in figures(flows, rounds, ["memory"]):
             report.result(name, value, unit, **keys)
     report.write()
+    picture(report)

@@ -29,6 +29,7 @@ come from are shared and noisy: trust the ratios, not the nanoseconds.
 """
 
 FIXED = ("name", "value", "unit")
+ALWAYS = ("range", "goal", "met")
 
 STACK = "Control core (or main lcore) on CPU 0, and the harness; worker and generator on CPU 1, polling."
 PLACES = {"names": "Server and client share CPU 1."}
@@ -42,23 +43,27 @@ def lines_of(columns, rows):
     return ["| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows)]
 
 
-def table(results):
-    keys = []
+def columns(results):
+    """The keys with a column of their own: those that many results have. The others stand together in the last one."""
+    count = {}
     for result in results:
-        keys += [key for key in result if key not in FIXED and key not in keys]
-    rows = ([f"`{result['name']}`", number(result["value"]), result["unit"], *(str(result.get(key, "")) for key in keys)]
-            for result in results)
-    return "\n".join(lines_of(["figure", "value", "unit", *keys], rows))
+        for key in result:
+            if key not in FIXED:
+                count[key] = count.get(key, 0) + 1
+    return [key for key, times in count.items() if key in ALWAYS or 3 * times >= len(results)]
 
 
-def summary(paths):
-    """What is meant to be reached, and what is. (The name service's goals stand in its own table.)"""
-    results = []
-    for path in paths:
-        with open(path, encoding="ascii") as file:
-            results += json.load(file)["results"]
-    columns = ["what", "figure", "goal", "measured", "met", "in the same run", "elsewhere"]
-    return "\n".join(["## Goals", "", *lines_of(columns, goals.rows(results, number)), "", goals.QUOTED])
+def table(results):
+    keys = columns(results)
+    notes = [", ".join(f"{key}={text}" for key, text in result.items() if key not in FIXED and key not in keys)
+             for result in results]
+    heads = ["figure", "value", "unit", *keys] + (["notes"] if any(notes) else [])
+    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join(["---"] * len(heads)) + " |"]
+    for result, note in zip(results, notes):
+        cells = [f"`{result['name']}`", number(result["value"]), result["unit"]]
+        cells += [str(result.get(key, "")) for key in keys] + ([note] if any(notes) else [])
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def section(path):
