@@ -45,10 +45,11 @@ int ns_operations_run_start(struct ns_call *call)
     if (connection->txn_count >= call->server->txns_max)
         return ns_call_refuse(call, ENOSPC, "a connection may have %u open transactions",
                               call->server->txns_max);
-    if (!ns_turn_begin(connection))
-        return NS_CALL_HELD;
     if (!ns_call_allows(call, NS_QUOTA_TRANSACTIONS, connection->account->transactions))
         return ns_call_over(call, NS_QUOTA_TRANSACTIONS, "open transactions");
+    if (!ns_turn_begin(
+            connection)) /* last: a turn without a transaction would only hold others back */
+        return NS_CALL_HELD;
     txn = calloc(1, sizeof(*txn));
     if (txn == NULL)
         return -ENOMEM;

@@ -127,6 +127,27 @@ static unsigned long read_number(const char *path)
     return strtoul(reply.payload, NULL, 10);
 }
 
+/* Others would be held back for a transaction that there is not. */
+static void no_turn_is_given_to_who_may_not_begin(void **state)
+{
+    uint32_t tx;
+
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_SET_QUOTA, 0, "5\0transactions\0001\0");
+    EXPECT_OK(guest, NS_WIRE_WRITE, 0, "a\0001");
+    tx = raw_begin(guest);
+    EXPECT(guest, NS_WIRE_READ, tx, "a\0", "1");
+    EXPECT_OK(guest, NS_WIRE_WRITE, tx, "b\0001");
+    EXPECT_OK(fd, NS_WIRE_WRITE, 0, "/local/domain/5/a\0002");
+    EXPECT_ERROR(guest, NS_WIRE_TRANSACTION_END, tx, "T\0", "EAGAIN");
+    tx = raw_begin(guest); /* with a turn, of which it makes nothing */
+    while (read_number("/stats/server/turns_expired") == 0)
+        continue;
+    EXPECT_ERROR(guest, NS_WIRE_TRANSACTION_START, 0, "\0", "ENOSPC");
+    assert_int_equal(read_number("/stats/server/turns"), 1);
+    EXPECT_OK(guest, NS_WIRE_TRANSACTION_END, tx, "F\0");
+}
+
 static unsigned long used_memory(void)
 {
     static const char word[] = "memory           : ";
@@ -511,6 +532,7 @@ int main(void)
         ACCOUNT_TEST(values_paths_and_permissions),
         ACCOUNT_TEST(watches_and_transactions),
         ACCOUNT_TEST(a_new_domain_begins_anew),
+        ACCOUNT_TEST(no_turn_is_given_to_who_may_not_begin),
         ACCOUNT_TEST(memory_up_to_the_limit),
         ACCOUNT_TEST(what_a_transaction_remembers_counts),
         ACCOUNT_TEST(unread_output_counts),
