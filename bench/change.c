@@ -5,6 +5,8 @@
  *
  *     change one SOCKET GENERATOR PATH COUNT GAP_US    one after the other; a line for each:
  *                                                      REPLY FIRST_NEW LAST_OLD, in nanoseconds
+ *     change ring SOCKET GENERATOR PATH COUNT GAP_US   the same over a ring page (nameserv/ring_client.h), which the
+ *                                                      client introduces as domain 0's
  *     change many SOCKET GENERATOR PATH COUNT WINDOW   as fast as it goes, WINDOW requests in flight; one line:
  *                                                      CHANGES SECONDS
  *
@@ -25,6 +27,7 @@
 
 #include "bench/generator.h"
 #include "nameserv/client.h"
+#include "nameserv/ring_client.h"
 #include "nameserv/wire.h"
 
 enum { MARK_A = 5, MARK_B = 6, PATIENCE_S = 2 };
@@ -126,6 +129,21 @@ static void change_one(struct ns_client *client, const char *path, int old, int 
            ns_since(start, generator->last[old]));
 }
 
+static struct ns_client *open_ring(struct ns_client *monitor)
+{
+    static struct ns_guest_ring ring;
+    struct ns_client *client = NULL;
+    int error = ns_guest_ring_new(&ring);
+
+    if (error == 0)
+        error = ns_guest_ring_introduce(monitor, &ring, 0, -1);
+    if (error == 0)
+        error = ns_client_open_ring(&ring, &client);
+    if (error < 0)
+        die("ring", error);
+    return client;
+}
+
 static void change_many(struct ns_client *client, const char *path, long count, long window)
 {
     uint64_t start = clock_ns();
@@ -149,18 +167,20 @@ static void change_many(struct ns_client *client, const char *path, long count, 
 
 int main(int argc, char **argv)
 {
-    struct ns_client *client;
+    struct ns_client *client, *monitor;
     long count, number;
     int error;
 
-    if (argc != 7 || (strcmp(argv[1], "one") != 0 && strcmp(argv[1], "many") != 0)) {
-        fprintf(stderr, "usage: change one|many SOCKET GENERATOR PATH COUNT GAP_US|WINDOW\n");
+    if (argc != 7 || (strcmp(argv[1], "one") != 0 && strcmp(argv[1], "ring") != 0 &&
+                      strcmp(argv[1], "many") != 0)) {
+        fprintf(stderr, "usage: change one|ring|many SOCKET GENERATOR PATH COUNT GAP_US|WINDOW\n");
         return 2;
     }
     map_generator(argv[3]);
-    error = ns_client_open(argv[2], &client);
+    error = ns_client_open(argv[2], &monitor);
     if (error < 0)
         die(argv[2], error);
+    client = strcmp(argv[1], "ring") == 0 ? open_ring(monitor) : monitor;
     count = atol(argv[5]);
     number = atol(argv[6]);
     calibrate();
@@ -170,6 +190,8 @@ int main(int argc, char **argv)
         for (long i = 0; i < count; i++)
             change_one(client, argv[4], i % 2 == 0 ? MARK_A : MARK_B, i % 2 == 0 ? MARK_B : MARK_A,
                        number);
-    ns_client_close(client);
+    if (client != monitor)
+        ns_client_close(client);
+    ns_client_close(monitor);
     return 0;
 }

@@ -29,6 +29,10 @@ GOALS = [
     ("forwarding lost to 10,000 changes a second, percent", "push.forward_drop", {}, "at most", 2, ""),
     *socket_rows(),
     ("request to wire, beside Linux", "push.socket_vs_linux", {}, "at most", 1, ""),
+    *((f"request over a ring page to wire, {share}", f"push.ring_to_wire_us.{share}",
+       {"dependents": flows, "control": "polls"}, "at most", limit, "")
+      for flows in (1, 1000000) for share, limit in (("p50", 10), ("p99", 30))),
+    ("request over a ring page to wire, beside Linux", "push.ring_vs_linux", {}, "at most", 1, ""),
     ("announcement to wire", "push.announce_us.p50", {"control": "polls"}, "at most", 30, "grout 54-72"),
     ("the same, control core sleeps", "push.announce_us.p50", {"control": "sleeps"}, "at most", 30, "grout 54-72"),
     ("changes a second under full load", "push.changes_per_s", {}, "at least", 100000, "grout 1,100"),
@@ -43,6 +47,8 @@ GOALS = [
 PEERS = {
     "push.socket_to_wire_us.p50": ("push.socket_to_wire_us.linux.p50", "push.socket_to_wire_us.ovs.p50"),
     "push.socket_to_wire_us.p99": ("push.socket_to_wire_us.linux.p99",),
+    "push.ring_to_wire_us.p50": ("push.socket_to_wire_us.linux.p50",),
+    "push.ring_to_wire_us.p99": ("push.socket_to_wire_us.linux.p99",),
     "push.announce_us.p50": ("push.announce_us.linux.p50",),
     "push.commit_to_wire_ns.p50": ("push.cross_core_ns",),
     "push.torn_frames": ("push.torn_frames.in_place",),

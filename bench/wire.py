@@ -6,6 +6,7 @@ kedged: a client (bench/change.c) writes a neighbour's new address to the contro
 full rate; the time is from just before the request is handed to the kernel until the first frame leaves with the new
 address. One lcore sends all frames in order, so that is when the old address is gone. The client and the control
 core share CPU 0; the worker polls on CPU 1. dependents is the number of flows that are bound to the neighbour.
+ring_to_wire: the same client over a page of shared memory (nameserv/ring_client.h) instead of the socket.
 
 Linux: the same through RTM_NEWNEIGH, between network namespaces; the sender, and with it the forwarding, is on CPU 1.
 Open vSwitch: a flow_mod, until the last frame with the old address: its cached flows follow one after the other
@@ -42,33 +43,34 @@ def change(kedged, mode, count, number):
     return done.stdout.splitlines()
 
 
-def kedged_times(dependents, changes, polls):
-    """Microseconds from the request to the first new frame, for each change."""
+def kedged_times(dependents, changes, polls, mode="one"):
+    """Microseconds from the request to the first new frame, for each change; mode as of bench/change.c."""
     with programs.Kedged(1, capacity=max(dependents, 1024) + 1024,
                          arguments=["--poll-control"] if polls else []) as kedged:
         fill(kedged, dependents)
-        change(kedged, "one", 100, GAP_US)
-        return [int(line.split()[1]) / 1000 for line in change(kedged, "one", changes, GAP_US)]
+        change(kedged, mode, 100, GAP_US)
+        return [int(line.split()[1]) / 1000 for line in change(kedged, mode, changes, GAP_US)]
 
 
-def measure_kedged(report, times, sizes, polls):
-    word = "polls" if polls else "sleeps"
-    for size in sizes:
-        rounds = times[polls, size]
+def measure_kedged(report, times):
+    for (mode, polls, size), rounds in times.items():
+        name = "push.ring_to_wire_us" if mode == "ring" else "push.socket_to_wire_us"
+        word = "polls" if polls else "sleeps"
         every = [value for one in rounds for value in one]
-        report.result("push.socket_to_wire_us.p50", median(every), "us", dependents=size, control=word,
+        report.result(name + ".p50", median(every), "us", dependents=size, control=word,
                       range=spread([median(one) for one in rounds]))
-        report.result("push.socket_to_wire_us.p99", percentile(every, 0.99), "us", dependents=size, control=word)
+        report.result(name + ".p99", percentile(every, 0.99), "us", dependents=size, control=word)
 
 
-def measure_linux(report, rounds, kedged_rounds):
+def measure_linux(report, rounds, socket_rounds, ring_rounds):
     every = [value for one, _ in rounds for value in one]
     report.result("push.socket_to_wire_us.linux.p50", median(every), "us", flows=10000,
                   range=spread([median(one) for one, _ in rounds]))
     report.result("push.socket_to_wire_us.linux.p99", percentile(every, 0.99), "us", flows=10000,
                   mpps=f"{median([rate for _, rate in rounds]) / 1e6:.2f}")
-    ratios = [median(ours) / median(theirs[0]) for ours, theirs in zip(kedged_rounds, rounds)]
-    report.result("push.socket_vs_linux", median(ratios), "ratio", range=spread(ratios))
+    for name, kedged_rounds in (("push.socket_vs_linux", socket_rounds), ("push.ring_vs_linux", ring_rounds)):
+        ratios = [median(ours) / median(theirs[0]) for ours, theirs in zip(kedged_rounds, rounds)]
+        report.result(name, median(ratios), "ratio", range=spread(ratios))
 
 
 def measure_open_vswitch(report, quick):
@@ -110,24 +112,26 @@ def cross_core():
 def run(report, rounds, quick):
     sizes = [1, 1000, 1000000]
     changes = 200 if quick else 1000
-    times = {(polls, size): [] for polls in (True, False) for size in sizes}
+    ways = [("one", True), ("one", False), ("ring", True)]
+    times = {(mode, polls, size): [] for mode, polls in ways for size in sizes}
     linux, round_trips, announced, announced_linux = [], [], {True: [], False: []}, []
     for _ in range(rounds):
         round_trips.append(cross_core())
         for key, list_ in times.items():
-            list_.append(kedged_times(key[1], changes, key[0]))
+            list_.append(kedged_times(key[2], changes, key[1], key[0]))
         linux.append(peers.linux(changes, 10000))
         for polls, list_ in announced.items():
             list_.append(peers.announced_to_kedged(changes, polls))
         announced_linux.append(peers.announced_to_linux(changes))
     report.result("push.cross_core_ns", median(round_trips), "ns", range=spread(round_trips))
-    for polls in (True, False):
-        measure_kedged(report, times, sizes, polls)
-    measure_linux(report, linux, times[True, 1])
+    measure_kedged(report, times)
+    measure_linux(report, linux, times["one", True, 1], times["ring", True, 1])
     measure_announcements(report, announced, announced_linux)
     measure_open_vswitch(report, quick)
     measure_torn(report, 200000 if quick else 10000000)
     report.write()
     report.picture("From a client's request to the first frame with the new address", "dependent flows", "us (median)",
-                   {label: [(size, median([v for one in times[polls, size] for v in one])) for size in sizes]
-                    for label, polls in (("control core polls", True), ("control core sleeps", False))})
+                   {label: [(size, median([v for one in times[mode, polls, size] for v in one])) for size in sizes]
+                    for label, mode, polls in (("control core polls", "one", True),
+                                               ("control core polls, over a ring", "ring", True),
+                                               ("control core sleeps", "one", False))})

@@ -10,6 +10,7 @@
 #include <rte_mbuf.h>
 
 #include "dataplane/stats.h"
+#include "nameserv/server.h"
 
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
@@ -266,6 +267,8 @@ static uint64_t hook(void *arg)
     bool more, active;
 
     atomic_store_explicit(&control->workers.control_sleeps, 0, memory_order_relaxed);
+    if (control->poll)
+        ns_server_look(control->server);
     requests = take_requests(control);
     active = control->ports != NULL && ports_poll(control->ports);
     moves_poll(control);

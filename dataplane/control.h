@@ -39,6 +39,7 @@ struct control {
     struct ports *ports;      /* NULL: there are none */
     struct stats *stats;      /* NULL: there are none yet */
     bool poll;                /* never sleep */
+    struct ns_server *server; /* if poll: its rings are polled as well */
     struct control_counters counters;
     struct move_history moves;
 

@@ -174,6 +174,7 @@ static int start_workers(struct daemon *daemon)
     if (error < 0)
         return failed("the modules can't be made", error);
     control->poll = options->poll_control;
+    control->server = daemon->server;
     control->workers.store = daemon->store;
     control->workers.sources = adjacencies_sources(control->modules.adjacencies);
     control->workers.pool = daemon->eal.pool;

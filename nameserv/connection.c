@@ -319,6 +319,8 @@ static void serve(struct ns_connection *connection)
     }
     ns_events_move(connection);
     write_output(connection);
+    if (connection->transport->turned != NULL)
+        connection->transport->turned(connection);
     ns_account_look(connection->server->store, connection->account);
     if (!is_over(connection))
         update_interest(connection);

@@ -152,6 +152,9 @@ struct ns_transport {
     int (*want)(struct ns_connection *connection, uint32_t events);
 
     void (*close)(struct ns_connection *connection);
+
+    /* Its turn is over, and what could be sent was sent. NULL: that means nothing to the transport. */
+    void (*turned)(struct ns_connection *connection);
 };
 
 struct ns_output {

@@ -5,6 +5,9 @@
  * The guest notifies when it has moved an index, which says neither which nor whether it matters, so
  * each notification is taken for 'bytes to receive, and room to send'. One that came while no request
  * could be run is forgotten; when requests are wanted again the ring itself is looked at.
+ *
+ * That bytes were taken the guest is told with the reply to them, or when the connection's turn is over: before that,
+ * whoever waits for the reply would wake up for nothing.
  */
 #include "nameserv/connection_ring.h"
 
@@ -15,6 +18,8 @@
 #include <sys/epoll.h>
 
 #include "nameserv/log.h"
+
+enum { LOOKED_AT = 64 }; /* rings in a round of a loop that polls; others notify */
 
 #define VANISH_AGAIN UINT64_C(100000000) /* ns, until memory may be there */
 #define VANISH_IDLE  (UINT64_MAX / 2) /* never, but running, so that starting it anew can't fail */
@@ -36,28 +41,47 @@ static void fail(struct ns_attached_ring *ring, enum ns_ring_error error, const 
 
 /* ---- the transport ---- */
 
-/* What a step of the ring means to the connection; whoever moved an index notifies. */
+/* What a step of the ring means to the connection. */
 static ssize_t outcome(struct ns_attached_ring *ring, ssize_t size)
 {
-    if (size > 0)
-        ring->carrier->notify(ring);
-    else if (size < 0)
+    if (size < 0)
         fail(ring, NS_RING_INDEX, "more than 1024 bytes lie between two of its ring's indexes");
     return size == 0 ? -EAGAIN : size;
+}
+
+static void notify(struct ns_attached_ring *ring)
+{
+    ring->owes_notice = false;
+    ring->carrier->notify(ring);
+}
+
+static void pay_notice(struct ns_connection *connection)
+{
+    struct ns_attached_ring *ring = ring_of(connection);
+
+    if (ring->owes_notice)
+        notify(ring);
 }
 
 static ssize_t ring_receive(struct ns_connection *connection, void *bytes, size_t room)
 {
     struct ns_attached_ring *ring = ring_of(connection);
 
-    return outcome(ring, ns_ring_take(ns_ring_requests(ring->page), bytes, room));
+    ssize_t size = outcome(ring, ns_ring_take(ns_ring_requests(ring->page), bytes, room));
+
+    ring->owes_notice |= size > 0;
+    return size;
 }
 
 static ssize_t ring_send(struct ns_connection *connection, const void *bytes, size_t size)
 {
     struct ns_attached_ring *ring = ring_of(connection);
 
-    return outcome(ring, ns_ring_put(ns_ring_replies(ring->page), bytes, size));
+    ssize_t sent = outcome(ring, ns_ring_put(ns_ring_replies(ring->page), bytes, size));
+
+    if (sent > 0)
+        notify(ring);
+    return sent;
 }
 
 static int ring_want(struct ns_connection *connection, uint32_t events)
@@ -73,13 +97,15 @@ static void ring_close(struct ns_connection *connection)
 {
     struct ns_attached_ring *ring = ring_of(connection);
 
+    pay_notice(connection);
     ring->connection = NULL;
     ns_timer_stop(ring->server->loop, &ring->again);
     if (connection->malformed && ring->domain != NULL)
         fail(ring, NS_RING_PROTOCOL, "it announced a message of more than 4096 bytes");
 }
 
-static const struct ns_transport ring_transport = {ring_receive, ring_send, ring_want, ring_close};
+static const struct ns_transport ring_transport = {ring_receive, ring_send, ring_want, ring_close,
+                                                   pay_notice};
 
 /* ---- life ---- */
 
@@ -109,6 +135,10 @@ static void release(struct ns_timer *timer)
 
     if (ring->connection != NULL)
         ns_connection_close(ring->connection);
+    if (ring->domain->who.privileged) { /* which stays, whoever has spoken for it */
+        ns_attached_ring_stop(ring);
+        return;
+    }
     if (ns_domain_release(server->store, ring->domain) < 0) {
         ns_timer_start(server->loop, timer, VANISH_AGAIN);
         return;
@@ -174,6 +204,28 @@ void ns_attached_ring_event(struct ns_attached_ring *ring)
         ns_attached_ring_restart(ring);
     else if (ring->connection != NULL)
         ns_connection_event(ring->connection, EPOLLIN | EPOLLOUT);
+}
+
+static bool asks(const struct ns_attached_ring *ring)
+{
+    if (ns_ring_reconnect_asked(ring->page))
+        return true;
+    return ring->connection != NULL && (ring->connection->interest & EPOLLIN) != 0 &&
+           ns_ring_pending(ns_ring_requests(ring->page));
+}
+
+/* A guest can end other guests, but not itself: the one that is being looked at stays. */
+void ns_attached_rings_look(struct ns_server *server)
+{
+    struct ns_attached_ring *ring;
+    unsigned looks = 0;
+
+    LIST_FOREACH (ring, &server->rings, link) {
+        if (looks++ == LOOKED_AT)
+            return;
+        if (asks(ring))
+            ns_attached_ring_event(ring);
+    }
 }
 
 void ns_attached_ring_restart(struct ns_attached_ring *ring)

@@ -43,6 +43,7 @@ struct ns_attached_ring {
     struct ns_connection *connection; /* NULL: the guest is ignored */
     struct ns_timer again;            /* look at the ring without having been notified */
     struct ns_timer vanish;
+    bool owes_notice; /* bytes were taken, and the guest has not been told that there is room */
     struct ns_connection *introducer; /* with whose end the guest vanishes; NULL: it does not */
     LIST_ENTRY(ns_attached_ring) link;
     LIST_ENTRY(ns_attached_ring) introducer_link;
@@ -59,6 +60,9 @@ int ns_attached_ring_connect(struct ns_attached_ring *ring);
 
 /* The guest has notified us. */
 void ns_attached_ring_event(struct ns_attached_ring *ring);
+
+/* Look at rings without having been notified, at a bounded number of them: for a loop that polls. */
+void ns_attached_rings_look(struct ns_server *server);
 
 /* Close the connection, empty the rings, and begin anew: INTRODUCE of a domain that is there. */
 void ns_attached_ring_restart(struct ns_attached_ring *ring);

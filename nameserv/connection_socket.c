@@ -99,7 +99,7 @@ static void socket_close(struct ns_connection *connection)
 }
 
 static const struct ns_transport socket_transport = {socket_receive, socket_send, socket_want,
-                                                     socket_close};
+                                                     socket_close, NULL};
 
 static void socket_event(struct ns_io *io, uint32_t events)
 {

@@ -305,6 +305,11 @@ static void accept_clients(struct ns_io *io, uint32_t events)
     }
 }
 
+void ns_server_look(struct ns_server *server)
+{
+    ns_attached_rings_look(server);
+}
+
 static void flush(struct ns_timer *timer)
 {
     struct ns_server *server =

@@ -45,6 +45,10 @@ int ns_server_new(struct ns_store *store, struct ns_loop *loop,
 /* Log operations there from now on; NULL: nowhere. It must outlive the server. */
 void ns_server_set_access_log(struct ns_server *server, struct ns_access_log *log);
 
+/* For a loop that polls, in each of its rounds: take what guests have put into their rings (nameserv/ring.h) before
+ * they have notified. */
+void ns_server_look(struct ns_server *server);
+
 /* Close all connections and remove the socket file. */
 void ns_server_free(struct ns_server *server);
 

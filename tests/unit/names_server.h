@@ -4,7 +4,8 @@
  * folder of their own, and raw messages to it.
  *
  * /slow is a computed mount whose reads are answered when somebody reads /slow/release: the order of
- * answers is the test's, not the clock's. /slow/guest/DOMID opens a connection of a domain.
+ * answers is the test's, not the clock's. /slow/guest/DOMID opens a connection of a domain; /slow/look looks at rings
+ * as a loop that polls does.
  */
 #ifndef KEDGE_TESTS_UNIT_NAMES_SERVER_H
 #define KEDGE_TESTS_UNIT_NAMES_SERVER_H
@@ -77,6 +78,11 @@ static void slow_read(struct ns_mount *mount, struct ns_query *query)
 
     if (strncmp(query->path, "/slow/guest/", 12) == 0) {
         slow_guest(names, query, query->path + 12);
+        return;
+    }
+    if (strcmp(query->path, "/slow/look") == 0) {
+        ns_server_look(names->server);
+        ns_query_printf(query, "looked");
         return;
     }
     if (strcmp(query->path, "/slow/release") != 0) {

@@ -4,6 +4,7 @@
 #include "tests/unit/names_server.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
@@ -221,6 +222,63 @@ static void what_comes_behind_introduce_is_run_as_it_was_sent(void **state)
     assert_int_equal(ns_client_receive(guest, &data, &size), -EINVAL);
 }
 
+/* ---- notifications ---- */
+
+static void ask_silently(void)
+{
+    const struct ns_wire_header header = {NS_WIRE_GET_DOMAIN_PATH, 1, 0, sizeof("3")};
+
+    assert_int_equal(ns_ring_put(ns_ring_requests(ring.page), &header, sizeof(header)),
+                     sizeof(header));
+    assert_int_equal(ns_ring_put(ns_ring_requests(ring.page), "3", sizeof("3")), sizeof("3"));
+}
+
+static uint64_t notifications(void)
+{
+    uint64_t count = 0;
+
+    assert_true(read(ring.to_guest, &count, sizeof(count)) > 0 || errno == EAGAIN);
+    return count;
+}
+
+/* Of the room that a request leaves its guest learns with the reply, or it would wake up twice. */
+static void a_guest_is_notified_once_for_a_request(void **state)
+{
+    const uint64_t one = 1;
+
+    (void)state;
+    notifications(); /* that it is connected */
+    ask_silently();
+    assert_int_equal(write(ring.to_server, &one, sizeof(one)), sizeof(one));
+    while (!ns_ring_pending(ns_ring_replies(ring.page)))
+        sched_yield();
+    expect_alive(); /* the round is over */
+    assert_int_equal(notifications(), 1);
+}
+
+static void a_guest_learns_of_room_without_a_reply(void **state)
+{
+    const uint64_t one = 1;
+
+    (void)state;
+    notifications();
+    assert_int_equal(ns_ring_put(ns_ring_requests(ring.page), "half a header", 13), 13);
+    assert_int_equal(write(ring.to_server, &one, sizeof(one)), sizeof(one));
+    expect_alive();
+    expect_alive();
+    assert_int_equal(notifications(), 1);
+}
+
+static void a_server_that_polls_needs_no_notification(void **state)
+{
+    (void)state;
+    EXPECT(fd, NS_WIRE_READ, 0, "/slow/look\0", "looked"); /* and finds nothing */
+    assert_false(ns_ring_pending(ns_ring_replies(ring.page)));
+    ask_silently();
+    EXPECT(fd, NS_WIRE_READ, 0, "/slow/look\0", "looked");
+    assert_true(ns_ring_pending(ns_ring_replies(ring.page)));
+}
+
 /* ---- guests that break the rules ---- */
 
 static void notify_server(void)
@@ -347,6 +405,22 @@ static void a_guest_vanishes_with_its_monitor(void **state)
     EXPECT_EVENT(fd, "@releaseDomain\0gone\0");
     expect_introduced(false);
     EXPECT_ERROR(fd, NS_WIRE_READ, 0, "/local/domain/7\0", "ENOENT"); /* it was the domain's */
+}
+
+/* What it owns stays. */
+static void domain_0_outlives_its_ring(void **state)
+{
+    (void)state;
+    assert_int_equal(ns_guest_ring_introduce(monitor, &ring, 0, -1), 0);
+    assert_int_equal(ns_client_write(guest, 0, "/local/domain/0/own", "1", 1), 0);
+    ns_client_close(monitor);
+    assert_int_equal(ns_client_open(names.path, &monitor), 0);
+    for (int rounds = 0; rounds < 3; rounds++) /* its end was noticed in the first */
+        expect_alive();
+    EXPECT(fd, NS_WIRE_READ, 0, "/local/domain/0/own\0", "1");
+    assert_int_equal(ns_guest_ring_introduce(monitor, &ring, 0, -1), 0); /* and may have another */
+    assert_int_equal(ns_client_reconnect(guest, -1), 0);
+    expect_name("/local/domain/0/own", "1");
 }
 
 static void a_guest_vanishes_with_what_it_lives_by(void **state)
@@ -508,11 +582,15 @@ int main(void)
         WITH(setup_introduced, messages_longer_than_the_ring_come_in_pieces),
         WITH(setup, what_was_asked_before_is_answered),
         WITH(setup, what_comes_behind_introduce_is_run_as_it_was_sent),
+        WITH(setup_introduced, a_guest_is_notified_once_for_a_request),
+        WITH(setup_introduced, a_guest_learns_of_room_without_a_reply),
+        WITH(setup_introduced, a_server_that_polls_needs_no_notification),
         WITH(setup_introduced, hostile_indexes_get_a_guest_ignored),
         WITH(setup_introduced, a_message_that_is_too_long_gets_a_guest_ignored),
         WITH(setup_introduced, a_new_connection_forgets_half_a_message),
         WITH(setup_introduced, a_guest_that_does_not_read_stops_nobody),
         WITH(setup_introduced, a_guest_vanishes_with_its_monitor),
+        WITH(setup, domain_0_outlives_its_ring),
         WITH(setup, a_guest_vanishes_with_what_it_lives_by),
         WITH(setup_introduced, release_ends_a_ring),
         WITH(setup_introduced, introducing_again_replaces_the_ring),

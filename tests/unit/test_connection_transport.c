@@ -56,7 +56,7 @@ static void close_nothing(struct ns_connection *from)
     (void)from;
 }
 
-static const struct ns_transport transport = {take, put, want, close_nothing};
+static const struct ns_transport transport = {take, put, want, close_nothing, NULL};
 
 static void nothing(struct ns_timer *timer)
 {
