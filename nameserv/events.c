@@ -208,10 +208,22 @@ void ns_events_move(struct ns_connection *connection)
 
 /* ---- watches ---- */
 
+/* Both are of one connection, so what is relative lies below the same home. */
+static int compare_relative(const struct ns_client_watch *relative, const char *absolute)
+{
+    const struct ns_connection *connection = relative->connection;
+    int order = strncmp(connection->home, absolute, connection->home_size);
+
+    return order != 0 ? order : strcmp(relative->text, absolute + connection->home_size);
+}
+
+/* By what their paths mean, however the client has written them. */
 static int compare_watches(const void *a, const void *b)
 {
     const struct ns_client_watch *x = a, *y = b;
-    int order = strcmp(x->text, y->text);
+    int order = x->relative == y->relative ? strcmp(x->text, y->text)
+                : x->relative              ? compare_relative(x, y->text)
+                                           : -compare_relative(y, x->text);
 
     return order != 0 ? order : strcmp(token_of(x), token_of(y));
 }

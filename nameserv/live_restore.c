@@ -347,13 +347,16 @@ static int take_handed(struct ns_connection *connection, const struct ns_state_r
 static int take_watch(struct ns_connection *connection, const struct ns_state_record *record)
 {
     char path[NS_WIRE_PAYLOAD_MAX + 1], token[NS_WIRE_PAYLOAD_MAX + 1], absolute[NS_PATH_MAX + 1];
+    int error;
 
     if (record->numbers[0] > UINT16_MAX + 1u || !to_string(&record->texts[0], path, sizeof(path)) ||
         !to_string(&record->texts[1], token, sizeof(token)) ||
         ns_wire_absolute(connection->home, connection->home_size, path, record->texts[0].size,
                          absolute) < 0)
         return -EINVAL;
-    return ns_events_take_watch(connection, path, absolute, token, (unsigned)record->numbers[0]);
+    error = ns_events_take_watch(connection, path, absolute, token, (unsigned)record->numbers[0]);
+    /* Daemons before version 2 told apart how a path was written. */
+    return error == -EEXIST ? 0 : error;
 }
 
 static int take_event(struct ns_connection *connection, const struct ns_state_record *record)

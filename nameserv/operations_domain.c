@@ -108,13 +108,16 @@ static void hang_up(struct ns_server *server, const struct ns_domain *domain)
 int ns_domain_run_release(struct ns_call *call)
 {
     struct ns_domain *domain;
-    int error = introduced(call, call->arguments.first, &domain);
+    uint32_t domid = 0;
+    int error = ns_call_domid(call, call->arguments.first, &domid);
 
     if (error < 0)
         return error;
-    if (domain->who.privileged)
-        return ns_call_refuse(call, EINVAL, "domain %u can't be released",
-                              domain->who.domain.domid);
+    if (domid == 0)
+        return ns_call_refuse(call, EINVAL, "domain 0 can't be released");
+    error = introduced(call, call->arguments.first, &domain);
+    if (error < 0)
+        return error;
     hang_up(call->server, domain);
     return ns_domain_release(call->server->store, domain);
 }
@@ -127,7 +130,8 @@ int ns_domain_run_is_introduced(struct ns_call *call)
 
     if (error < 0)
         return error;
-    is = domid == NS_DOMID_SELF || ns_domain_find(call->server->store, domid) != NULL;
+    /* The privileged of this host are domain 0, with or without a ring. */
+    is = domid == NS_DOMID_SELF || domid == 0 || ns_domain_find(call->server->store, domid) != NULL;
     return ns_call_put(call, is ? "T" : "F", 2);
 }
 

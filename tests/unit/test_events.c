@@ -91,6 +91,24 @@ static void the_same_watch_twice_and_unwatch(void **state)
     EXPECT_EVENT(fd, "/w\0u\0");
 }
 
+/* A path is the same however it is written; events have it as the watch was made. */
+static void relative_or_absolute_is_one_watch(void **state)
+{
+    (void)state;
+    EXPECT_OK(fd, NS_WIRE_WATCH, 0, "dev\0t\0");
+    EXPECT_EVENT(fd, "dev\0t\0");
+    EXPECT_ERROR(fd, NS_WIRE_WATCH, 0, "/local/domain/0/dev\0t\0", "EEXIST");
+    EXPECT_OK(fd, NS_WIRE_WATCH, 0, "/local/domain/0/dev\0u\0");
+    EXPECT_EVENT(fd, "/local/domain/0/dev\0u\0");
+    EXPECT_ERROR(fd, NS_WIRE_WATCH, 0, "dev\0u\0", "EEXIST");
+    EXPECT_OK(fd, NS_WIRE_WATCH, 0, "/local/domain/0\0t\0");
+    EXPECT_EVENT(fd, "/local/domain/0\0t\0");
+    EXPECT_OK(fd, NS_WIRE_UNWATCH, 0, "/local/domain/0/dev\0t\0");
+    EXPECT_OK(fd, NS_WIRE_UNWATCH, 0, "dev\0u\0");
+    EXPECT_OK(fd, NS_WIRE_UNWATCH, 0, "/local/domain/0\0t\0");
+    EXPECT_ERROR(fd, NS_WIRE_UNWATCH, 0, "dev\0t\0", "ENOENT");
+}
+
 static void an_event_too_long_for_the_wire_has_the_watchs_path(void **state)
 {
     char payload[NS_WIRE_PAYLOAD_MAX], path[2002];
@@ -237,6 +255,7 @@ int main(void)
         NAMES_TEST(relative_watches_speak_relatively),
         NAMES_TEST(transactions_speak_when_they_commit),
         NAMES_TEST(the_same_watch_twice_and_unwatch),
+        NAMES_TEST(relative_or_absolute_is_one_watch),
         NAMES_TEST(an_event_too_long_for_the_wire_has_the_watchs_path),
         NAMES_TEST(a_client_that_never_reads_costs_a_bounded_amount),
         NAMES_TEST(equal_events_merge),

@@ -28,6 +28,8 @@ static void life_of_a_domain(void **state)
     (void)state;
     EXPECT(fd, NS_WIRE_IS_DOMAIN_INTRODUCED, 0, "7\0", "F\0");
     EXPECT(fd, NS_WIRE_IS_DOMAIN_INTRODUCED, 0, "32752\0", "T\0"); /* itself */
+    EXPECT(fd, NS_WIRE_IS_DOMAIN_INTRODUCED, 0, "0\0", "T\0");
+    EXPECT_ERROR(fd, NS_WIRE_RELEASE, 0, "0\0", "EINVAL");
     EXPECT_OK(fd, NS_WIRE_WATCH, 0, "@introduceDomain\0i\0");
     EXPECT_EVENT(fd, "@introduceDomain\0i\0");
     EXPECT_OK(fd, NS_WIRE_WATCH, 0, "@releaseDomain\0r\0001\0");
