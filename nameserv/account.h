@@ -46,7 +46,7 @@ struct ns_account {
     bool exempt; /* domain 0, root: counted, never stopped */
     struct ns_quotas quotas;
     uint64_t nodes, bytes;
-    uint32_t watches, transactions;
+    uint32_t watches, transactions, connections;
     uint64_t watch_bytes;
     uint64_t unread_bytes; /* events and replies that its connections have not taken */
     uint64_t

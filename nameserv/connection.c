@@ -381,6 +381,7 @@ struct ns_connection *ns_connection_new(struct ns_server *server,
     server->counters.connections++;
     connection->number = ++server->counters.connections_total;
     server->unprivileged += !who->privileged;
+    account->connections++;
     ns_access_log_client(server->access_log, connection, true);
     return connection;
 }
@@ -407,6 +408,7 @@ void ns_connection_close(struct ns_connection *connection)
     LIST_REMOVE(connection, link);
     server->counters.connections--;
     server->unprivileged -= !connection->who.privileged;
+    connection->account->connections--;
     connection->account->unread_bytes -= ns_output_size(&connection->output);
     free(connection->rest);
     free(connection->output.bytes);

@@ -300,8 +300,8 @@ void ns_attached_rings_leave(struct ns_connection *introducer);
 
 /* ---- server.c ---- */
 
-/* The same for whoever is at the other end of the descriptor, if one more may connect. It is then the first in
- * server->connections. */
+/* The same for whoever is at the other end of the descriptor, and was connected before: no limit is asked. It is then
+ * the first in server->connections. */
 int ns_server_admit(struct ns_server *server, int fd);
 
 /* ---- operations.c ---- */

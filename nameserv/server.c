@@ -269,22 +269,40 @@ static void pause_accepting(struct ns_server *server)
         ns_loop_change(server->loop, &server->io, 0);
 }
 
-int ns_server_admit(struct ns_server *server, int fd)
+/* No user without privilege has more connections than there are left for the others: one alone gets half of all. */
+static bool may_connect(struct ns_server *server, const struct ns_identity *who)
 {
     static struct ns_log_limit limit = {.burst = 1};
+    const struct ns_account *account = ns_account_of(server->store, who);
+
+    if (who->privileged)
+        return true;
+    if (account != NULL && server->unprivileged < server->unprivileged_max &&
+        account->connections < server->unprivileged_max - server->unprivileged)
+        return true;
+    ns_log_limited(&limit, NS_LOG_WARNING,
+                   "%s: uid %u is turned away, it has %u of %u clients without privilege",
+                   server->path, who->uid, account == NULL ? 0 : account->connections,
+                   server->unprivileged);
+    return false;
+}
+
+static int admit(struct ns_server *server, int fd, bool is_new)
+{
     struct ns_identity who = {.privileged = false};
     int error = identify(server, fd, &who);
 
     if (error < 0)
         return error;
-    if (!who.privileged && server->unprivileged >= server->unprivileged_max) {
-        ns_log_limited(&limit, NS_LOG_WARNING,
-                       "%s: uid %u is turned away, %u clients without privilege are there",
-                       server->path, who.uid, server->unprivileged);
+    if (is_new && !may_connect(server, &who))
         return -EBUSY;
-    }
     ns_log(NS_LOG_DEBUG, "%s: uid %u pid %u connects", server->path, who.uid, who.pid);
     return ns_connection_accept(server, fd, &who);
+}
+
+int ns_server_admit(struct ns_server *server, int fd)
+{
+    return admit(server, fd, false);
 }
 
 static void accept_clients(struct ns_io *io, uint32_t events)
@@ -300,7 +318,7 @@ static void accept_clients(struct ns_io *io, uint32_t events)
                 pause_accepting(server);
             return;
         }
-        if (ns_server_admit(server, fd) < 0)
+        if (admit(server, fd, true) < 0)
             close(fd);
     }
 }

@@ -302,6 +302,32 @@ static void members_of_the_group_are_privileged(void **state)
 
 /* ---- no descriptor left ---- */
 
+/* One user takes all the connections that it can get; another is served all the same. */
+static void one_user_leaves_room_for_others(void **state)
+{
+    enum { WANTED = 40 };
+    struct rlimit before, low;
+    int fds[WANTED], other;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    low = (struct rlimit){.rlim_cur = 64, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    names_server_start(&names, NULL); /* has places for 32 without privilege */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    for (int i = 0; i < WANTED; i++)
+        fds[i] = connect_as(65534, 65534, 0, NULL);
+    other = connect_as(65533, 65533, 0, NULL);
+    EXPECT(other, NS_WIRE_READ, 0, "/\0", "");
+    EXPECT(fds[15], NS_WIRE_READ, 0, "/\0", "");
+    close(other);
+    for (int i = 0; i < WANTED; i++)
+        close(fds[i]);
+    names_server_stop(&names);
+}
+
 enum { MANY = 64 };
 
 static void clients_wait_when_descriptors_run_out(void **state)
@@ -350,6 +376,7 @@ int main(void)
         FOLDER_TEST(an_unknown_group_is_refused),
         cmocka_unit_test(strangers_may_read_and_have_limits),
         cmocka_unit_test(members_of_the_group_are_privileged),
+        cmocka_unit_test(one_user_leaves_room_for_others),
         cmocka_unit_test(clients_wait_when_descriptors_run_out),
     };
 
