@@ -4,10 +4,11 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum {
-    FIRST = 256, /* a size that malloc() has at hand */
+    FIRST = 1024, /* a size that malloc() has at hand */
     NEXT = 64 << 10,
     HUGE_PAGE = 2 << 20,
     LARGE = 4 * NEXT, /* who has taken so much gets huge pages */
@@ -58,6 +59,25 @@ void *ns_arena_get(struct ns_arena *arena, size_t size, size_t align)
     }
     arena->used = at + size;
     return (char *)chunk + at;
+}
+
+char *ns_arena_copy(struct ns_arena *arena, const char *text, size_t size)
+{
+    char *copy = ns_arena_get(arena, size + 1, 1);
+
+    if (copy == NULL)
+        return NULL;
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    return copy;
+}
+
+void ns_arena_reset(struct ns_arena *arena)
+{
+    if (arena->taken > FIRST)
+        ns_arena_free(arena);
+    else
+        arena->used = sizeof(struct ns_arena_chunk);
 }
 
 void ns_arena_free(struct ns_arena *arena)

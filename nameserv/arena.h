@@ -25,6 +25,13 @@ struct ns_arena {
 /* So many bytes; not zeroed, and aligned to `align`, a power of two up to 8. NULL without memory. */
 void *ns_arena_get(struct ns_arena *arena, size_t size, size_t align);
 
+/* A copy of size bytes, with a NUL behind them; NULL without memory. */
+char *ns_arena_copy(struct ns_arena *arena, const char *text, size_t size);
+
+/* What was taken is over. The first chunk stays if it is the only one: who does small work again and again takes
+ * nothing from the system. */
+void ns_arena_reset(struct ns_arena *arena);
+
 /* Give everything back; the arena is empty then. */
 void ns_arena_free(struct ns_arena *arena);
 

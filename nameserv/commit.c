@@ -9,6 +9,8 @@
 #include "nameserv/store_p.h"
 #include "nameserv/trace.h"
 
+enum { CHANGES_KEPT = 256 };
+
 /* ---- what the changes are ---- */
 
 /* path must last as long as the commit. */
@@ -33,23 +35,24 @@ static int add_change(const char *path, size_t path_size, const struct ns_entry 
                       const struct ns_entry *after, void *arg)
 {
     struct ns_commit *commit = arg;
-    char *copy = ns_arena_get(&commit->paths, path_size + 1, 1);
+    const char *copy = ns_arena_copy(commit->memory, path, path_size);
 
-    if (copy == NULL)
-        return -ENOMEM;
-    memcpy(copy, path, path_size);
-    copy[path_size] = '\0';
-    return add_change_at(commit, copy, path_size, before, after);
+    return copy == NULL ? -ENOMEM : add_change_at(commit, copy, path_size, before, after);
 }
 
 /* Most commits are about one mount. */
 static bool is_one_group(struct ns_commit *commit)
 {
+    struct ns_mount *mount = commit->change_count > 0 ? commit->changes[0].mount : NULL;
+
+    memset(commit->parts, 0, commit->store->mount_count * sizeof(commit->parts[0]));
     for (size_t i = 1; i < commit->change_count; i++)
-        if (commit->changes[i].mount != commit->changes[0].mount)
+        if (commit->changes[i].mount != mount)
             return false;
-    if (commit->change_count > 0)
-        commit->parts[commit->changes[0].mount->index].count = commit->change_count;
+    if (mount != NULL) {
+        commit->parts[mount->index].count = commit->change_count;
+        commit->concerned = UINT32_C(1) << mount->index;
+    }
     return true;
 }
 
@@ -61,7 +64,7 @@ static int group_changes(struct ns_commit *commit)
 
     if (is_one_group(commit))
         return 0;
-    grouped = malloc(commit->change_count * sizeof(*grouped));
+    grouped = malloc(commit->change_capacity * sizeof(*grouped));
     if (grouped == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < commit->change_count; i++)
@@ -69,6 +72,7 @@ static int group_changes(struct ns_commit *commit)
     for (unsigned i = 0; i < commit->store->mount_count; i++) {
         commit->parts[i].first = next[i] = first;
         first += commit->parts[i].count;
+        commit->concerned |= (uint32_t)(commit->parts[i].count > 0) << i;
     }
     for (size_t i = 0; i < commit->change_count; i++)
         grouped[next[commit->changes[i].mount->index]++] = commit->changes[i];
@@ -77,17 +81,28 @@ static int group_changes(struct ns_commit *commit)
     return 0;
 }
 
-static bool is_concerned(const struct ns_commit *commit, const struct ns_mount *mount)
+/* Does the commit change names of a mount that this one names in `also`? */
+static bool is_also_concerned(const struct ns_commit *commit, const struct ns_mount *mount)
 {
     const struct ns_store *store = commit->store;
 
-    if (commit->parts[mount->index].count > 0)
-        return true;
-    for (const char *const *also = mount->ops->also; also != NULL && *also != NULL; also++)
+    for (const char *const *also = mount->ops->also; *also != NULL; also++)
         for (unsigned i = 0; i < store->mount_count; i++)
             if (commit->parts[i].count > 0 && strcmp(store->mounts[i]->path, *also) == 0)
                 return true;
     return false;
+}
+
+static struct ns_mount *mount_of_bit(const struct ns_commit *commit, uint32_t bits)
+{
+    return commit->store->mounts[__builtin_ctz(bits)];
+}
+
+static void add_also_concerned(struct ns_commit *commit)
+{
+    for (uint32_t bits = commit->store->hooked.also; bits != 0; bits &= bits - 1)
+        if (is_also_concerned(commit, mount_of_bit(commit, bits)))
+            commit->concerned |= bits & -bits;
 }
 
 /* Those of one op that removes nothing lie on the way to its name. */
@@ -134,8 +149,8 @@ static int find_changes(struct ns_commit *commit, const struct ns_txn *txn)
     for (size_t i = 0; i < txn->op_count && rc == 0; i++)
         if (txn->ops[i]->kind == NS_OP_TOUCH)
             rc = ns_commit_touch(commit, txn->ops[i]->data);
-    for (unsigned i = 0; i < commit->store->mount_count; i++)
-        commit->parts[i].concerned = is_concerned(commit, commit->store->mounts[i]);
+    if (rc == 0)
+        add_also_concerned(commit);
     return rc;
 }
 
@@ -160,31 +175,50 @@ static int run_checks(struct ns_commit *commit)
 
 static int run_prepares(struct ns_commit *commit)
 {
-    for (unsigned i = 0; i < commit->store->mount_count; i++) {
-        struct ns_mount *mount = commit->store->mounts[i];
-        int rc;
+    uint32_t bits = commit->concerned & commit->store->hooked.prepare;
 
-        if (!commit->parts[i].concerned || mount->ops->prepare == NULL)
-            continue;
-        rc = mount->ops->prepare(mount, commit);
+    for (; bits != 0; bits &= bits - 1) {
+        struct ns_mount *mount = mount_of_bit(commit, bits);
+        int rc = mount->ops->prepare(mount, commit);
+
         if (rc != 0)
             return rc;
-        commit->parts[i].prepared = true;
+        commit->prepared |= bits & -bits;
     }
     return 0;
 }
 
-/* abandon is for those whose prepare succeeded; the others for all concerned, also without prepare. */
-static void run_hook(struct ns_commit *commit, size_t hook_offset, bool only_prepared)
+/* Only those whose prepare succeeded. */
+static void run_abandons(struct ns_commit *commit)
 {
-    for (unsigned i = 0; i < commit->store->mount_count; i++) {
-        struct ns_mount *mount = commit->store->mounts[i];
-        void (*hook)(struct ns_mount *, struct ns_commit *);
+    uint32_t bits = commit->prepared & commit->store->hooked.abandon;
 
-        memcpy(&hook, (const char *)mount->ops + hook_offset, sizeof(hook));
-        if (hook != NULL &&
-            (only_prepared ? commit->parts[i].prepared : commit->parts[i].concerned))
-            hook(mount, commit);
+    for (; bits != 0; bits &= bits - 1) {
+        struct ns_mount *mount = mount_of_bit(commit, bits);
+
+        mount->ops->abandon(mount, commit);
+    }
+}
+
+static void run_publishes(struct ns_commit *commit)
+{
+    uint32_t bits = commit->concerned & commit->store->hooked.publish;
+
+    for (; bits != 0; bits &= bits - 1) {
+        struct ns_mount *mount = mount_of_bit(commit, bits);
+
+        mount->ops->publish(mount, commit);
+    }
+}
+
+static void run_afters(struct ns_commit *commit)
+{
+    uint32_t bits = commit->concerned & commit->store->hooked.after;
+
+    for (; bits != 0; bits &= bits - 1) {
+        struct ns_mount *mount = mount_of_bit(commit, bits);
+
+        mount->ops->after(mount, commit);
     }
 }
 
@@ -232,8 +266,8 @@ static int judge(struct ns_commit *commit)
 /* Everything that publishing will need is allocated here. */
 static int commit_begin(struct ns_commit *commit)
 {
-    commit->version = malloc(sizeof(*commit->version));
-    commit->tree_batch = calloc(1, sizeof(*commit->tree_batch));
+    commit->version = ns_version_new(commit->store);
+    commit->tree_batch = ns_batch_new(commit->store);
     if (commit->version == NULL || commit->tree_batch == NULL)
         return -ENOMEM;
     *commit->version = *commit->before;
@@ -248,13 +282,13 @@ static void commit_abandon(struct ns_commit *commit)
 {
     end_listeners(commit, false);
     ns_accounts_end(commit->store, false);
-    run_hook(commit, offsetof(struct ns_mount_ops, abandon), true);
+    run_abandons(commit);
     ns_anchors_abandon(commit);
     if (commit->object_batch != NULL)
         free(commit->object_batch->retired.items);
-    free(commit->object_batch);
-    free(commit->tree_batch);
-    free(commit->version);
+    ns_batch_free(commit->store, commit->object_batch);
+    ns_batch_free(commit->store, commit->tree_batch);
+    ns_version_free(commit->store, commit->version);
     ns_build_abandon(commit->build);
 }
 
@@ -274,7 +308,7 @@ static bool commit_publish(struct ns_commit *commit)
         ns_publish_now(commit);
     ns_accounts_end(store, true);
     store->counters.commits++;
-    run_hook(commit, offsetof(struct ns_mount_ops, publish), false);
+    run_publishes(commit);
     end_listeners(commit, true);
     return later;
 }
@@ -359,6 +393,25 @@ static int make_room(struct ns_txn *txn)
 
 /* ---- all of it ---- */
 
+/* A commit uses the room for changes of the one before; one that a hook makes has to get its own. */
+static void take_room(struct ns_commit *commit)
+{
+    commit->changes = commit->store->changes;
+    commit->change_capacity = commit->store->change_capacity;
+    commit->store->changes = NULL;
+    commit->store->change_capacity = 0;
+}
+
+static void leave_room(struct ns_commit *commit)
+{
+    if (commit->store->changes != NULL || commit->change_capacity > CHANGES_KEPT) {
+        free(commit->changes);
+        return;
+    }
+    commit->store->changes = commit->changes;
+    commit->store->change_capacity = commit->change_capacity;
+}
+
 static int run(struct ns_commit *commit, struct ns_txn *txn)
 {
     struct ns_store *store = commit->store;
@@ -383,7 +436,7 @@ static int run(struct ns_commit *commit, struct ns_txn *txn)
     if (later)
         ns_publish_joined(commit);
     store->hold.current = 0;
-    run_hook(commit, offsetof(struct ns_mount_ops, after), false);
+    run_afters(commit);
     return 0;
 }
 
@@ -399,14 +452,18 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
                   void (*judge_fn)(const struct ns_reason *reason, void *arg), void *judge_arg)
 {
     struct ns_store *store = txn->store;
-    struct ns_build merged, *build = &txn->build;
-    struct ns_commit commit = {.store = store,
-                               .who = txn->who,
-                               .restores = txn->loaded,
-                               .reason = reason,
-                               .judge = judge_fn,
-                               .judge_arg = judge_arg};
+    struct ns_build merged = {.replaced = {0}}, *build = &txn->build;
+    struct ns_commit commit;
     int rc;
+
+    memset(&commit, 0, offsetof(struct ns_commit, parts));
+    commit.store = store;
+    commit.who = txn->who;
+    commit.restores = txn->loaded;
+    commit.reason = reason;
+    commit.judge = judge_fn;
+    commit.judge_arg = judge_arg;
+    commit.memory = &txn->memory;
 
     assert(pthread_equal(store->writer, pthread_self()));
     assert(!store->committing);
@@ -437,12 +494,13 @@ int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reaso
     ns_txn_unpin(txn);  /* `before` lives until the control core's next quiescent state */
     ns_txn_forget(txn); /* what it makes of it is counted instead */
     commit.number = store->version->number;
+    take_room(&commit);
     rc = run(&commit, txn);
     if (rc == 0 && version != NULL)
         *version = commit.number;
-    free(commit.changes);
+    leave_room(&commit);
     free(commit.touched);
-    ns_arena_free(&commit.paths);
+    free(merged.replaced.blocks);
     return finish(txn, rc, reason);
 }
 

@@ -10,13 +10,14 @@
 
 #include "nameserv/store_p.h"
 
+/* For all mounts but the one at "/". Most are told apart by one byte. */
 static bool lies_below(const struct ns_mount *mount, const char *path, size_t size)
 {
-    if (mount->path_size == 1)
-        return true;
-    return size >= mount->path_size &&
+    size_t last = mount->path_size - 1;
+
+    return size > last && path[last] == mount->path[last] &&
            (size == mount->path_size || path[mount->path_size] == '/') &&
-           memcmp(path, mount->path, mount->path_size) == 0;
+           memcmp(path, mount->path, last) == 0;
 }
 
 struct ns_mount *ns_mount_find(struct ns_store *store, const char *path, size_t path_size)
@@ -46,6 +47,22 @@ static int make_node(struct ns_store *store, const char *path)
     return rc;
 }
 
+static uint32_t bit_if(const struct ns_mount *mount, bool is_there)
+{
+    return is_there ? UINT32_C(1) << mount->index : 0;
+}
+
+static void note_hooks(struct ns_store *store, const struct ns_mount *mount)
+{
+    const struct ns_mount_ops *ops = mount->ops;
+
+    store->hooked.prepare |= bit_if(mount, ops->prepare != NULL);
+    store->hooked.publish |= bit_if(mount, ops->publish != NULL);
+    store->hooked.abandon |= bit_if(mount, ops->abandon != NULL);
+    store->hooked.after |= bit_if(mount, ops->after != NULL);
+    store->hooked.also |= bit_if(mount, ops->also != NULL);
+}
+
 /* While its own node is made, a mount has no hooks yet. */
 static const struct ns_mount_ops unready_ops = {.name = "unready"};
 
@@ -72,9 +89,11 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
     mount->index = store->mount_count;
     store->mounts[store->mount_count++] = mount;
     rc = there ? ns_accounts_take(store) : make_node(store, path);
+    mount->ops = ops;
     if (rc != 0)
         store->mount_count--;
-    mount->ops = ops;
+    else
+        note_hooks(store, mount);
     return rc;
 }
 
@@ -121,16 +140,14 @@ static const unsigned char classes[256] = {
 /* Where the path stops being legal, with these characters besides; its size if it does not. */
 static size_t legal_size(const char *path, size_t size, const char *more)
 {
-    unsigned before = 0;
-
     for (size_t i = 0; i < size; i++) {
-        unsigned now = classes[(unsigned char)path[i]];
+        unsigned class = classes[(unsigned char)path[i]];
 
-        for (const char *also = more; now == 0 && *also != '\0'; also++)
-            now = *also == path[i] ? LEGAL : 0;
-        if (now == 0 || (now & before & SLASH) != 0)
+        if (class == LEGAL)
+            continue;
+        if (class == SLASH ? i > 0 && path[i - 1] == '/'
+                           : path[i] == '\0' || strchr(more, path[i]) == NULL)
             return i;
-        before = now;
     }
     return size;
 }
@@ -273,7 +290,7 @@ int ns_commit_retire(struct ns_commit *commit, void *object, void (*free_fn)(voi
     int rc;
 
     if (commit->object_batch == NULL)
-        commit->object_batch = calloc(1, sizeof(*commit->object_batch));
+        commit->object_batch = ns_batch_new(commit->store);
     if (commit->object_batch == NULL)
         return -ENOMEM;
     list = &commit->object_batch->retired;

@@ -60,7 +60,7 @@ int ns_observe(struct ns_txn *txn, const char *path, size_t size, unsigned what)
         rc = ns_txn_remember(txn, sizeof(*slot) + size + 1);
         if (rc != 0)
             return rc;
-        slot->path = strndup(path, size);
+        slot->path = ns_arena_copy(&txn->memory, path, size);
         if (slot->path == NULL)
             return -ENOMEM;
         slot->path_size = (uint32_t)size;
@@ -69,13 +69,6 @@ int ns_observe(struct ns_txn *txn, const char *path, size_t size, unsigned what)
     }
     slot->what |= what;
     return 0;
-}
-
-void ns_observations_free(struct ns_txn *txn)
-{
-    for (size_t i = 0; i < txn->observed_capacity; i++)
-        free(txn->observed[i].path);
-    free(txn->observed);
 }
 
 /* ---- what is its own ---- */
@@ -101,7 +94,7 @@ static int note_own(struct ns_txn *txn)
 
 static bool is_own(const struct ns_txn *txn, const char *path, size_t size, unsigned own)
 {
-    return txn->observed_capacity > 0 &&
+    return txn->observed_count > 0 &&
            (slot_of(txn->observed, txn->observed_capacity, path, size, ns_path_hash(path, size))
                 ->what &
             own & ~txn->own_lost) != 0;
@@ -223,7 +216,7 @@ static bool observation_holds(const struct ns_txn *txn, const struct ns_observat
 
 bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root)
 {
-    for (size_t i = 0; i < txn->observed_capacity; i++)
+    for (size_t i = 0; i < txn->observed_capacity && txn->observed_count > 0; i++)
         if (!observation_holds(txn, &txn->observed[i], root))
             return false;
     return true;

@@ -55,6 +55,13 @@ void ns_store_publish(struct ns_store *store)
     retire_gathered(store);
 }
 
+static void give_replaced(struct ns_commit *commit, struct ns_batch *batch)
+{
+    batch->replaced = commit->build->replaced;
+    batch->version = (struct ns_version *)(uintptr_t)commit->before;
+    commit->build->replaced = (struct ns_replaced){0};
+}
+
 void ns_publish_now(struct ns_commit *commit)
 {
     struct ns_store *store = commit->store;
@@ -67,8 +74,7 @@ void ns_publish_now(struct ns_commit *commit)
         ns_trace_notified(commit);
     ns_anchors_done(commit);
     retire_gathered(store);
-    commit->tree_batch->replaced = commit->build->replaced;
-    commit->tree_batch->version = (struct ns_version *)(uintptr_t)commit->before;
+    give_replaced(commit, commit->tree_batch);
     ns_reclaim_add(store, commit->tree_batch, commit->object_batch);
 }
 
@@ -77,14 +83,10 @@ void ns_publish_now(struct ns_commit *commit)
 /* Modules hand objects to other threads, or act when the commit is visible. */
 static bool concerns_modules(const struct ns_commit *commit)
 {
-    for (unsigned i = 0; i < commit->store->mount_count; i++) {
-        const struct ns_mount_ops *ops = commit->store->mounts[i]->ops;
+    const struct ns_store *store = commit->store;
 
-        if (commit->parts[i].concerned &&
-            (ops->prepare != NULL || ops->publish != NULL || ops->after != NULL))
-            return true;
-    }
-    return false;
+    return (commit->concerned &
+            (store->hooked.prepare | store->hooked.publish | store->hooked.after)) != 0;
 }
 
 /* An anchor that nothing but watches hangs on has nobody to tell on other threads. */
@@ -124,8 +126,7 @@ void ns_publish_later(struct ns_commit *commit)
     if (gathering->tree != NULL)
         return;
     gathering->tree = commit->tree_batch;
-    gathering->tree->replaced = commit->build->replaced;
-    gathering->tree->version = (struct ns_version *)(uintptr_t)commit->before;
+    give_replaced(commit, gathering->tree);
     gathering->first_number = commit->number;
     gathering->first_serial = store->serial + 1;
     commit->tree_batch = NULL;
@@ -142,6 +143,6 @@ void ns_publish_joined(struct ns_commit *commit)
         return;
     ns_replaced_join(&gathering->tree->replaced, &commit->build->replaced, commit->store->pool,
                      kept ? UINT64_MAX : gathering->first_serial);
-    free((void *)(uintptr_t)commit->before);
-    free(commit->tree_batch);
+    ns_version_free(commit->store, commit->before);
+    ns_batch_free(commit->store, commit->tree_batch);
 }

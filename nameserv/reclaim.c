@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -71,6 +72,31 @@ static void *reclaim_main(void *arg)
         ns_rcu_wait();
         complete(reclaim, asked);
     }
+}
+
+/* They come from the tree's pool: one writer gets and frees them all the time. */
+struct ns_version *ns_version_new(struct ns_store *store)
+{
+    return ns_pool_get(store->pool, sizeof(struct ns_version));
+}
+
+void ns_version_free(struct ns_store *store, const struct ns_version *version)
+{
+    ns_pool_put(store->pool, (void *)(uintptr_t)version, sizeof(*version));
+}
+
+struct ns_batch *ns_batch_new(struct ns_store *store)
+{
+    struct ns_batch *batch = ns_pool_get(store->pool, sizeof(*batch));
+
+    if (batch != NULL)
+        memset(batch, 0, sizeof(*batch));
+    return batch;
+}
+
+void ns_batch_free(struct ns_store *store, struct ns_batch *batch)
+{
+    ns_pool_put(store->pool, batch, sizeof(*batch));
 }
 
 int ns_reclaim_start(struct ns_reclaim *reclaim)
@@ -185,8 +211,8 @@ static bool batch_free_some(struct ns_store *store, struct ns_batch *batch, size
                                 : *budget; /* a removed tree counts more blocks than it stood for */
     if (done) {
         free(batch->retired.items);
-        free(batch->version);
-        free(batch);
+        ns_version_free(store, batch->version);
+        ns_batch_free(store, batch);
     } else {
         *waiting += batch_bytes(batch);
     }

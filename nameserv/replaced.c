@@ -182,8 +182,7 @@ void ns_replaced_join(struct ns_replaced *to, struct ns_replaced *from, struct n
             to->blocks[to->count++] = tagged;
         }
     }
-    free(from->blocks);
-    *from = (struct ns_replaced){0};
+    from->count = from->bytes = 0;
 }
 
 void ns_replaced_free(struct ns_replaced *replaced, struct ns_pool *pool)

@@ -32,11 +32,10 @@ static const struct ns_entry *first_root(struct ns_pool *pool)
 static int make_version(struct ns_store *store)
 {
     store->pool = ns_pool_new();
-    store->version = calloc(1, sizeof(*store->version));
-    if (store->pool == NULL || store->version == NULL)
+    store->version = store->pool != NULL ? ns_version_new(store) : NULL;
+    if (store->version == NULL)
         return -ENOMEM;
-    store->version->number = 1;
-    store->version->root = first_root(store->pool);
+    *store->version = (struct ns_version){.number = 1, .root = first_root(store->pool)};
     store->published = store->version;
     return store->version->root == NULL ? -ENOMEM : 0;
 }
@@ -60,7 +59,10 @@ static void store_destroy(struct ns_store *store)
         ns_anchors_fini(store);
     if (store->version != NULL && store->version->root != NULL)
         ns_tree_free(store->version->root, store->pool);
-    free(store->version);
+    if (store->pool != NULL)
+        ns_version_free(store, store->version);
+    ns_txn_free_room(store->spare);
+    free(store->changes);
     ns_domains_free(store->domains);
     ns_accounts_free(store->accounts);
     if (store->pool != NULL)

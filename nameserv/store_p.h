@@ -37,6 +37,9 @@ int ns_grow(void **items, size_t count, size_t *capacity, size_t item_size);
 
 /* ---- reclaim.c ---- */
 
+struct ns_version *ns_version_new(struct ns_store *store); /* not zeroed; NULL without memory */
+void ns_version_free(struct ns_store *store, const struct ns_version *version);
+
 /* What one commit has replaced. The tree's part also waits for transactions older than `number`. */
 struct ns_batch {
     struct ns_batch *next;
@@ -64,6 +67,10 @@ struct ns_reclaim {
     _Atomic uint32_t asleep;    /* the thread waits on `requested` */
     _Atomic bool stop;
 };
+
+struct ns_batch *ns_batch_new(struct ns_store *store); /* empty; NULL without memory */
+void ns_batch_free(struct ns_store *store,
+                   struct ns_batch *batch); /* what is in it has gone; NULL is ignored */
 
 int ns_reclaim_start(struct ns_reclaim *reclaim);
 void ns_reclaim_stop(struct ns_reclaim *reclaim);
@@ -116,6 +123,9 @@ struct ns_store {
     struct ns_mount root_mount;
     struct ns_mount *mounts[NS_MOUNTS_MAX];
     unsigned mount_count;
+    struct {
+        uint32_t prepare, publish, abandon, after, also;
+    } hooked; /* which mounts have these: a bit for each, by index */
     int derived_count;
     struct ns_listener *listeners;
     struct ns_hold hold;
@@ -127,9 +137,12 @@ struct ns_store {
     unsigned lcores;
     struct ns_subscriber *subscribers;
     struct ns_txn *oldest, *newest; /* open transactions in the order of their base */
-    struct ns_trace *trace;         /* NULL: no commit is followed */
-    bool committing;                /* between check and publish: no other commit may start */
-    struct ns_reason reason;        /* of the last operation of a transaction; text "": none */
+    struct ns_txn *spare;           /* one that is over, for its room; NULL: none */
+    struct ns_change *changes;      /* room that the last commit has left; NULL: none */
+    size_t change_capacity;
+    struct ns_trace *trace;  /* NULL: no commit is followed */
+    bool committing;         /* between check and publish: no other commit may start */
+    struct ns_reason reason; /* of the last operation of a transaction; text "": none */
     struct ns_store_counters counters;
 };
 
@@ -162,17 +175,19 @@ struct ns_observation {
 };
 
 struct ns_txn {
-    struct ns_store *store;
+    /* Room that one transaction leaves to the next (store->spare), empty. */
+    struct ns_arena memory; /* ops, and paths of what is observed */
+    struct ns_op **ops;
+    struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
+    size_t op_capacity, observed_capacity;
+    struct ns_build build; /* its own version; shares everything with base at first */
+
+    struct ns_store *store; /* zero at first, as is all from here on */
     const struct ns_identity *who;
     const struct ns_entry *base;
     uint64_t base_number;
-    struct ns_build build; /* its own version; shares everything with base at first */
-    struct ns_op **ops;
-    size_t op_count, op_capacity, ops_noted;
-    struct ns_arena op_memory;
+    size_t op_count, ops_noted, observed_count;
     bool ops_have_perms;
-    struct ns_observation *observed; /* open hash; observed_capacity is a power of two */
-    size_t observed_count, observed_capacity;
     struct ns_account *account; /* who remembered_bytes are counted for; NULL: nobody yet */
     size_t remembered_bytes;
     unsigned own_lost; /* NS_OWN_* that hold no longer: something was removed */
@@ -214,7 +229,8 @@ int ns_txn_remember(struct ns_txn *txn, size_t bytes);
 void ns_txn_forget(struct ns_txn *txn); /* count it no longer */
 
 void ns_txn_unpin(struct ns_txn *txn);
-void ns_txn_release(struct ns_txn *txn); /* frees it; the build must be over */
+void ns_txn_release(struct ns_txn *txn);   /* frees it; the build must be over */
+void ns_txn_free_room(struct ns_txn *txn); /* NULL is ignored */
 void ns_txn_expire_oldest(struct ns_store *store);
 
 /* ---- observe.c ---- */
@@ -232,13 +248,11 @@ bool ns_txn_holds(const struct ns_txn *txn, const struct ns_entry *root);
 /* It has lost: tell txn->lost what does not hold in `root`. */
 void ns_txn_tell_lost(const struct ns_txn *txn, const struct ns_entry *root);
 
-void ns_observations_free(struct ns_txn *txn);
-
 /* ---- commit.c ---- */
 
+/* Of the changes, those of one mount. */
 struct ns_commit_part {
-    size_t first, count; /* of the mount's changes */
-    bool concerned, prepared;
+    size_t first, count;
 };
 
 struct ns_commit {
@@ -249,8 +263,8 @@ struct ns_commit {
     const struct ns_version *before;
     struct ns_change *changes; /* grouped by mount, in order of paths within */
     size_t change_count, change_capacity;
-    struct ns_arena paths; /* of the changes */
-    struct ns_commit_part parts[NS_MOUNTS_MAX];
+    struct ns_arena *memory;      /* the transaction's; has the paths of changes */
+    uint32_t concerned, prepared; /* mounts: a bit for each, by index */
     struct ns_anchor **touched;
     size_t touched_count, touched_capacity;
     struct ns_batch *tree_batch, *object_batch;
@@ -264,7 +278,10 @@ struct ns_commit {
     uint64_t began;  /* ns_clock(), if some commit is to be followed */
     uint64_t told;   /* mask of lcores that got notices */
     uint64_t number; /* of the newest version when it is over; hooks may have made newer ones */
+    struct ns_commit_part
+        parts[NS_MOUNTS_MAX]; /* last, because large; as many as there are mounts */
 };
+_Static_assert(NS_MOUNTS_MAX <= 32, "mounts are told by the bits of 32");
 
 int ns_commit_run(struct ns_txn *txn, uint64_t *version, struct ns_reason *reason,
                   void (*judge)(const struct ns_reason *reason, void *arg), void *judge_arg);

@@ -38,20 +38,37 @@
 #include "nameserv/account.h"
 #include "nameserv/store_p.h"
 
+enum { ROOM_KEPT = 64 }; /* ops, observations, blocks */
+
 /* ---- life ---- */
+
+/* Most transactions are of one request and follow each other: each uses the room of the one before. */
+static struct ns_txn *new_txn(struct ns_store *store)
+{
+    struct ns_txn *txn = store->spare;
+
+    if (txn == NULL)
+        return calloc(1, sizeof(*txn));
+    store->spare = NULL;
+    memset(&txn->store, 0, sizeof(*txn) - offsetof(struct ns_txn, store));
+    return txn;
+}
 
 int ns_txn_begin(struct ns_store *store, const struct ns_identity *who, struct ns_txn **result)
 {
-    struct ns_txn *txn = calloc(1, sizeof(*txn));
+    struct ns_txn *txn = new_txn(store);
+    struct ns_replaced room;
 
     if (txn == NULL)
         return -ENOMEM;
+    room = txn->build.replaced;
     txn->store = store;
     txn->reason = &store->reason;
     txn->who = who;
     txn->base = store->version->root;
     txn->base_number = store->version->number;
     ns_build_begin(&txn->build, store->pool, txn->base, ++store->serial);
+    txn->build.replaced = room;
     txn->previous = store->newest;
     if (store->newest != NULL)
         store->newest->next = txn;
@@ -126,22 +143,50 @@ size_t ns_txn_remembered(const struct ns_txn *txn)
     return txn->remembered_bytes;
 }
 
+void ns_txn_free_room(struct ns_txn *txn)
+{
+    if (txn == NULL)
+        return;
+    ns_arena_free(&txn->memory);
+    free(txn->ops);
+    free(txn->observed);
+    free(txn->build.replaced.blocks);
+    free(txn);
+}
+
+/* Leave its room to the next one, unless that is large. */
+static bool leave_room(struct ns_txn *txn)
+{
+    if (txn->store->spare != NULL || txn->op_capacity > ROOM_KEPT ||
+        txn->observed_capacity > ROOM_KEPT || txn->build.replaced.capacity > ROOM_KEPT)
+        return false;
+    if (txn->observed_count > 0)
+        memset(txn->observed, 0, txn->observed_capacity * sizeof(txn->observed[0]));
+    ns_arena_reset(&txn->memory);
+    txn->store->spare = txn;
+    return true;
+}
+
 void ns_txn_release(struct ns_txn *txn)
 {
     ns_txn_unpin(txn);
     ns_txn_forget(txn);
     for (size_t i = 0; i < txn->op_count && txn->ops_have_perms; i++)
         ns_perms_put(txn->ops[i]->perms);
-    ns_arena_free(&txn->op_memory);
-    free(txn->ops);
-    ns_observations_free(txn);
-    free(txn);
+    if (!leave_room(txn))
+        ns_txn_free_room(txn);
 }
 
 void ns_txn_abort(struct ns_txn *txn)
 {
-    if (!txn->expired)
+    struct ns_replaced room = {.blocks = txn->build.replaced.blocks,
+                               .capacity = txn->build.replaced.capacity};
+
+    if (!txn->expired) {
+        txn->build.replaced = (struct ns_replaced){0};
         ns_build_abandon(&txn->build);
+        txn->build.replaced = room;
+    }
     ns_txn_release(txn);
 }
 
@@ -264,7 +309,7 @@ static struct ns_op *op_new(struct ns_txn *txn, enum ns_op_kind kind, const char
                             size_t path_size, const void *value, size_t value_size)
 {
     struct ns_op *op =
-        ns_arena_get(&txn->op_memory, sizeof(*op) + path_size + 1 + value_size, _Alignof(*op));
+        ns_arena_get(&txn->memory, sizeof(*op) + path_size + 1 + value_size, _Alignof(*op));
 
     if (op == NULL)
         return NULL;

@@ -485,7 +485,7 @@ static void each_allocation_of_the_server_fails(void **state)
         assert_int_equal(stat_of(other, "store/transactions_open"), open);
         expect_in_the_end(other, "store/anchors", 0);
     } while (failed);
-    assert_true(n > 30);
+    assert_true(n > 15);
     close(other);
     names_server_stop(&names);
 }
