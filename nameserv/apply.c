@@ -232,6 +232,7 @@ static int count_removed(const struct ns_entry *entry, void *arg)
 static int apply_remove(const struct applying *applying)
 {
     const struct ns_op *op = applying->op;
+    const struct ns_mount *computed;
     int rc;
 
     if (op->path_size == 1)
@@ -239,6 +240,10 @@ static int apply_remove(const struct applying *applying)
     rc = may_write(applying);
     if (rc != 0)
         return rc;
+    computed = ns_mount_computed_below(op->mount->store, op->data, op->path_size);
+    if (computed != NULL && !applying->who->stack) /* who could hang it there again? */
+        return ns_reason_set(applying->reason, EROFS, op->data,
+                             "%s below it is computed and can't be removed", computed->path);
     if (applying->existing == op->path_size) {
         if (!applying->who->privileged)
             count_removed(applying->nearest, (void *)(uintptr_t)applying);

@@ -33,6 +33,19 @@ struct ns_mount *ns_mount_find(struct ns_store *store, const char *path, size_t 
     return found;
 }
 
+const struct ns_mount *ns_mount_computed_below(const struct ns_store *store, const char *path,
+                                               size_t path_size)
+{
+    for (unsigned i = 1; i < store->mount_count; i++) {
+        const struct ns_mount *mount = store->mounts[i];
+
+        if (mount->ops->computed && mount->path_size > path_size && mount->path[path_size] == '/' &&
+            memcmp(mount->path, path, path_size) == 0)
+            return mount;
+    }
+    return NULL;
+}
+
 static int make_node(struct ns_store *store, const char *path)
 {
     struct ns_txn *txn;

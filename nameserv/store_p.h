@@ -303,6 +303,10 @@ int ns_reason_set(struct ns_reason *reason, int error, const char *path, const c
 
 /* ---- mount.c ---- */
 
+/* A computed mount that hangs below the path, which is not the root's; NULL: there is none. */
+const struct ns_mount *ns_mount_computed_below(const struct ns_store *store, const char *path,
+                                               size_t path_size);
+
 /* Check a path, as ns_store_path_check(), and tell the mount concerned. */
 int ns_mount_of_path(struct ns_store *store, const char *path, size_t size,
                      struct ns_reason *reason, const struct ns_mount **mount);

@@ -8,6 +8,7 @@ import pytest
 
 from names import NamesError
 from netns import execute
+from rings import INTRODUCE, RELEASE
 
 CONFIG = """\
 mount add /tenant7 xenstore
@@ -83,6 +84,22 @@ def test_computed_parts_say_so(server):
     assert ["/tool/xenstored/quota", "xenstore", "computed"] in mounts
     assert ["/tenant7", "xenstore", "configured"] in mounts
     assert ["/", "plain", "-"] in mounts
+
+
+def test_what_leads_to_computed_parts_stays(server):
+    """It could not be made again. A domain that owned it takes it along, and the privileged go on to read."""
+    n = server.names
+    for path in "/tool/xenstored", "/tool":
+        with pytest.raises(NamesError, match="EROFS.*below it is computed"):
+            n.remove(path)
+    n.write("/tool/xenstored-not", "")
+    n.remove("/tool/xenstored-not")
+    assert n.list("/tool/xenstored/quota")
+    n.ask(INTRODUCE, 7, 1, 1)
+    n.set_perms("/tool/xenstored", "n7")
+    n.ask(RELEASE, 7)
+    assert n.get("/tool/xenstored") is None
+    assert n.list("/tool/xenstored/quota") and n.read("/tool/xenstored/memory/names")
 
 
 def test_what_the_computed_parts_hold(server):
