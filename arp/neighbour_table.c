@@ -10,6 +10,7 @@
 
 #include "arp/judge.h"
 #include "arp/neighbour_p.h"
+#include "arp/text.h"
 
 /* ---- names and values ---- */
 
@@ -27,9 +28,11 @@ const char *neighbour_state_name(enum neighbour_state state)
 
 void neighbour_path(const char *iface, rte_be32_t address, char *path, size_t size)
 {
+    const char *end = path + size;
     char text[16];
 
-    snprintf(path, size, "/neigh/%s/%s", iface, link_format_ipv4(address, text));
+    path = text_put(text_put(path, end, "/neigh/"), end, iface);
+    text_put(text_put(path, end, "/"), end, link_format_ipv4(address, text));
 }
 
 int neighbour_parse(const char *value, size_t size, struct rte_ether_addr *mac,

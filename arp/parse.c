@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Text to address and back, as it stands in names and values. */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "arp/links.h"
+#include "arp/text.h"
 
 static int hex_digit(char c)
 {
@@ -57,16 +55,25 @@ int link_parse_ipv4(const char *text, size_t size, rte_be32_t *address)
 
 char *link_format_mac(const struct rte_ether_addr *mac, char *buffer)
 {
-    const uint8_t *b = mac->addr_bytes;
+    static const char digits[] = "0123456789abcdef";
+    char *at = buffer;
 
-    snprintf(buffer, 18, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]);
+    for (int i = 0; i < RTE_ETHER_ADDR_LEN; i++) {
+        *at++ = digits[mac->addr_bytes[i] >> 4];
+        *at++ = digits[mac->addr_bytes[i] & 15];
+        *at++ = ':';
+    }
+    at[-1] = '\0';
     return buffer;
 }
 
 char *link_format_ipv4(rte_be32_t address, char *buffer)
 {
-    struct in_addr in = {.s_addr = address};
+    const uint32_t number = rte_be_to_cpu_32(address);
+    const char *end = buffer + sizeof("255.255.255.255");
+    char *at = buffer;
 
-    inet_ntop(AF_INET, &in, buffer, INET_ADDRSTRLEN);
+    for (int shift = 24; shift >= 0; shift -= 8)
+        at = text_put_number(shift < 24 ? text_put(at, end, ".") : at, end, number >> shift & 255);
     return buffer;
 }

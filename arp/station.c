@@ -15,14 +15,17 @@
 #include "arp/counter_names.h"
 #include "arp/judge.h"
 #include "arp/station_p.h"
+#include "arp/text.h"
 
 /* ---- keys, names and values ---- */
 
 void station_path(const char *bridge, const struct rte_ether_addr *mac, char *path, size_t size)
 {
+    const char *end = path + size;
     char text[18];
 
-    snprintf(path, size, "/fdb/%s/%s", bridge, link_format_mac(mac, text));
+    path = text_put(text_put(path, end, "/fdb/"), end, bridge);
+    text_put(text_put(path, end, "/"), end, link_format_mac(mac, text));
 }
 
 int station_parse(const char *value, size_t size, char *port, bool *is_static)

@@ -5,10 +5,10 @@
  * a change anywhere in the chain compiles the record anew in the same commit.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "arp/text.h"
 #include "flows/adjacency_p.h"
 
 /* One compilation. */
@@ -46,8 +46,9 @@ static void depend_on_link(struct chain *chain, enum adjacency_link link, const 
                            const char *name)
 {
     char path[LINK_NAME_MAX + 16];
+    const char *end = path + sizeof(path);
 
-    snprintf(path, sizeof(path), "/%s/%s", what, name);
+    text_put(text_put(text_put(text_put(path, end, "/"), end, what), end, "/"), end, name);
     depend(chain, link, path);
 }
 

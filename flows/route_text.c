@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arp/text.h"
 #include "flows/route_p.h"
 
 static const char *const kind_names[] = {
@@ -18,9 +19,11 @@ static const char *const kind_names[] = {
 
 void route_path(rte_be32_t prefix, uint8_t length, char *path, size_t size)
 {
+    const char *end = path + size;
     char address[16];
 
-    snprintf(path, size, "/route/%s/%u", link_format_ipv4(prefix, address), length);
+    path = text_put(text_put(path, end, "/route/"), end, link_format_ipv4(prefix, address));
+    text_put_number(text_put(path, end, "/"), end, length);
 }
 
 int route_parse_prefix(const char *text, size_t size, rte_be32_t *prefix, uint8_t *length)

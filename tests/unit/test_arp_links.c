@@ -2,6 +2,8 @@
 /* Links: which names and values there may be, what is compiled from them, and which names a commit touches. */
 #include "tests/unit/arp_lab.h"
 
+#include "arp/text.h"
+
 #include <stdlib.h>
 
 #include "arp/links_p.h"
@@ -62,6 +64,36 @@ static void ipv4_addresses_are_parsed_whole(void **state)
     assert_int_equal(link_parse_ipv4("10.0.0.1\0", 9, &address), -EINVAL);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_int_equal(link_parse_ipv4(bad[i], strlen(bad[i]), &address), -EINVAL);
+}
+
+static void addresses_are_written_as_they_are_read(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        const struct rte_ether_addr mac = {
+            {(uint8_t)byte, 0, (uint8_t)(255 - byte), 9, 10, (uint8_t)byte}};
+        const rte_be32_t address = rte_cpu_to_be_32(byte << 24 | (255 - byte) << 8 | byte);
+        char text[18], expected[18];
+
+        snprintf(expected, sizeof(expected), "%02x:00:%02x:09:0a:%02x", byte, 255 - byte, byte);
+        assert_string_equal(link_format_mac(&mac, text), expected);
+        snprintf(expected, sizeof(expected), "%u.0.%u.%u", byte, 255 - byte, byte);
+        assert_string_equal(link_format_ipv4(address, text), expected);
+    }
+}
+
+static void texts_are_cut_off_where_the_buffer_ends(void **state)
+{
+    char text[8] = "xxxxxxx";
+    const char *end = text + 5;
+
+    (void)state;
+    assert_ptr_equal(text_put_number(text_put(text, end, "ab"), end, 12345), text + 4);
+    assert_string_equal(text, "ab12");
+    assert_ptr_equal(text_put(text + 4, end, "more"), text + 4);
+    assert_int_equal(text[5], 'x');
+    text_put_number(text, text + 2, 0);
+    assert_string_equal(text, "0");
 }
 
 /* ---- what is compiled ---- */
@@ -604,6 +636,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mac_addresses_are_parsed_whole),
         cmocka_unit_test(ipv4_addresses_are_parsed_whole),
+        cmocka_unit_test(addresses_are_written_as_they_are_read),
+        cmocka_unit_test(texts_are_cut_off_where_the_buffer_ends),
         TEST(without_names_there_are_no_links),
         TEST(a_port_is_up_when_the_stack_says_so),
         TEST(a_bridge_finds_its_ports_and_its_interface),
