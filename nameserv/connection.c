@@ -255,14 +255,14 @@ void ns_connection_ready(struct ns_connection *connection)
 
 void ns_connection_event(struct ns_connection *connection, uint32_t events)
 {
+    bool announced = (events & ~(uint32_t)EPOLLOUT) != 0; /* bytes, or their end */
+
     if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (connection->interest & EPOLLIN) == 0)
         connection->broken = true; /* nobody is left to read the answer */
-    else if ((events & ~(uint32_t)EPOLLOUT) == 0)
-        ; /* it is served below */
-    else if (accepts(connection) && !has_whole_message(connection))
+    else if (announced && accepts(connection) && !has_whole_message(connection))
         receive(connection);
     else
-        connection->missed = true;
+        connection->missed |= announced;
     ns_connection_ready(connection);
 }
 
