@@ -256,6 +256,9 @@ static int attach(struct ns_server *server, struct ns_connection *introducer,
     if (ring == NULL)
         return -ENOMEM;
     error = map(ring);
+    if (error == -EPERM) /* epoll's, and events are of kinds that it takes */
+        error = ns_ring_refuse(reason, "the fourth descriptor can't tell that the guest is gone; a "
+                                       "pidfd or the end of a pipe can");
     if (error == 0)
         error = start(&ring->ring, domain);
     if (error < 0) {

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from names import NamesError
-from netns import execute
+from names import CONTROL, MKDIR, TRANSACTION_START, WATCH, NamesError
+from netns import execute, wait_until
 from rings import INTRODUCE, RELEASE
 
 CONFIG = """\
@@ -122,6 +122,13 @@ def test_what_the_computed_parts_hold(server):
         assert caught.value.errno_name == "ENOENT"
 
 
+def open_to_all(server):
+    """The folders on the way to its socket."""
+    for folder in [server.socket.parent, *server.socket.parent.parents]:
+        if folder.stat().st_uid == os.geteuid() and folder != folder.parent and str(folder) != "/tmp":
+            folder.chmod(folder.stat().st_mode | 0o011)
+
+
 def test_a_user_without_privilege(server):
     """It has no domid: Xenstore's parts are closed to it, and plain ones are not."""
     server.names.write("/tenant7/open", "1")
@@ -132,9 +139,7 @@ def test_a_user_without_privilege(server):
                                *args], env={**os.environ, "XENSTORED_PATH": str(server.socket)}, text=True,
                               capture_output=True).returncode
 
-    for folder in [server.socket.parent, *server.socket.parent.parents]:
-        if folder.stat().st_uid == os.geteuid() and folder != folder.parent and str(folder) != "/tmp":
-            folder.chmod(folder.stat().st_mode | 0o011)
+    open_to_all(server)
     assert tool("read", "/srv/names/host.a") == 0
     assert tool("read", "/tenant7/open") == 0
     assert tool("write", "/tenant7/open", "2") == 0
@@ -142,6 +147,41 @@ def test_a_user_without_privilege(server):
     assert tool("read", "/tenant7") != 0
     assert tool("list", "/tool/xenstored/quota") != 0
     assert server.names.read("/tenant7/open") == "2"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_limits_are_a_users_over_all_its_connections(server):
+    def connect():
+        os.seteuid(1000)
+        try:
+            client = server.connect()
+            client.list("/")  # it was accepted, as this user
+            return client
+        finally:
+            os.seteuid(0)
+
+    def takes(client, *request):
+        try:
+            client.ask(*request)
+        except NamesError as error:
+            assert error.errno_name == "ENOSPC"
+            return False
+        return True
+
+    open_to_all(server)
+    server.names.mkdir("/home")
+    server.names.set_perms("/home", "r1000")
+    for quota in "nodes", "watches", "transactions":
+        server.names.ask(CONTROL, "quota", "set", quota, "3", "uid:1000")
+    one, two = connect(), connect()
+    clients = [one, two, one, two, one]
+    assert [takes(client, WATCH, "/home", str(i)) for i, client in enumerate(clients)] == [True] * 3 + [False] * 2
+    assert [takes(client, TRANSACTION_START, "") for client in clients] == [True] * 3 + [False] * 2
+    assert [takes(client, MKDIR, f"/home/{i}") for i, client in enumerate(clients)] == [True] * 2 + [False] * 3
+    two.close()
+    wait_until(lambda: takes(one, WATCH, "/home", "again"), 5, "what the other had is free")
+    assert takes(one, TRANSACTION_START, "")
+    assert server.names.ask(CONTROL, "check") == b"OK\0"
 
 
 def test_ls_with_permissions(server):

@@ -233,6 +233,8 @@ def test_what_may_be_handed_in(daemon, busy):
                 introduce(daemon.names, 8, descriptors)
         with pytest.raises(NamesError, match="EINVAL.*page"):
             introduce(daemon.names, 8, guest.descriptors, gfn=1)
+        with open("/dev/null", "rb") as null, pytest.raises(NamesError, match="EINVAL.*pidfd"):
+            introduce(daemon.names, 8, guest.descriptors + [null.fileno()])
         assert not introduced(daemon.names, 8)
         guest.write("x", "1")
         os.close(shrinks)
