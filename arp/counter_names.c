@@ -46,7 +46,7 @@ void counter_names_list(struct ns_query *query, const char *below, const struct 
 {
     char listing[LISTING_MAX];
     size_t used = 0, last = SIZE_MAX, last_size = 0;
-    bool found = false;
+    bool found = *below == '\0'; /* nothing may count yet */
 
     for (size_t i = 0; i < count; i++) {
         const char *rest = rest_below(names[i].name, below);

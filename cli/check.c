@@ -86,6 +86,7 @@ static int check_daemon(struct session *session)
     if (session->json) {
         puts(raw);
     } else {
+        tree_make_printable(&root);
         print_faults(&root);
         print_summary(&root);
     }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cli/json.h"
+#include "cli/text.h"
 #include "cli/tree.h"
 #include "cli/verbs.h"
 
@@ -155,6 +156,15 @@ static void comma(struct graph *graph)
     fputs(graph->written++ == 0 ? "" : ",\n", graph->out);
 }
 
+/* dot reads a quoted string as JSON does if all in it is printable. */
+static void write_name(struct graph *graph, const char *name)
+{
+    char *printable = graph->json ? must(strdup(name)) : text_printable(name, strlen(name));
+
+    json_string(graph->out, printable);
+    free(printable);
+}
+
 static void write_vertex(struct graph *graph, const struct vertex *vertex)
 {
     const char *kind = node_text(&vertex->anchor, "kind"),
@@ -173,7 +183,7 @@ static void write_vertex(struct graph *graph, const struct vertex *vertex)
         return;
     }
     fputs("  ", graph->out);
-    json_string(graph->out, vertex->name);
+    write_name(graph, vertex->name);
     fprintf(graph->out, " [shape=%s];\n", derived ? "box" : "ellipse");
 }
 
@@ -182,15 +192,14 @@ static void write_edge(struct graph *graph, const char *from, const char *to, co
     if (graph->json)
         comma(graph);
     fputs(graph->json ? "{\"from\":" : "  ", graph->out);
-    json_string(graph->out, from);
+    write_name(graph, from);
     fputs(graph->json ? ",\"to\":" : " -> ", graph->out);
-    json_string(graph->out, to);
-    if (graph->json)
-        fprintf(graph->out, "%s%s}", flows != NULL ? ",\"flows\":" : "",
-                flows != NULL ? flows : "");
-    else
-        fprintf(graph->out, "%s%s%s;\n", flows != NULL ? " [label=\"" : "",
-                flows != NULL ? flows : "", flows != NULL ? " flows\"]" : "");
+    write_name(graph, to);
+    if (flows != NULL && graph->json)
+        fprintf(graph->out, ",\"flows\":%s", flows);
+    else if (flows != NULL)
+        fprintf(graph->out, " [label=\"%s flow%s\"]", flows, strcmp(flows, "1") == 0 ? "" : "s");
+    fputs(graph->json ? "}" : ";\n", graph->out);
 }
 
 /* Each edge between names stands once: with what is derived. */

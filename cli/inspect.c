@@ -11,9 +11,9 @@
 #include "cli/command.h"
 #include "cli/inspect.h"
 #include "cli/json.h"
+#include "cli/terms.h"
 #include "cli/tree.h"
 #include "cli/verbs.h"
-#include "cli/words.h"
 
 static void print_optional(const char *before, const char *text)
 {
@@ -177,15 +177,12 @@ static void print_why(const struct node *flow)
                node_text(&from->children[i], "version"));
 }
 
-/* Terms that name a flow, or are looked for among all flows. */
-static const char *const terms[] = {"src",   "dst",   "proto",  "sport",
-                                    "dport", "iface", "bridge", "mac"};
-enum { TERMS = sizeof(terms) / sizeof(terms[0]), ANSWERS_MAX = 16 };
+enum { ANSWERS_MAX = 16 };
 
 struct inquiry {
     struct session *session;
-    const char *given[TERMS]; /* by the user; NULL: any */
-    struct node keys;         /* flows that fit: an array of their terms */
+    struct terms terms; /* given by the user */
+    struct node keys;   /* flows that fit: an array of their terms */
     size_t printed;
     bool more;
 };
@@ -200,7 +197,7 @@ static char *make_key(const char *const values[TERMS])
 
         if (values[i] == NULL || values[i][0] == '\0')
             continue;
-        longer = must_printf("%s%s%s=%s", key, *key == '\0' ? "" : ",", terms[i], values[i]);
+        longer = must_printf("%s%s%s=%s", key, *key == '\0' ? "" : ",", term_names[i], values[i]);
         free(key);
         key = longer;
     }
@@ -219,10 +216,12 @@ static int answer(struct inquiry *inquiry, const char *const values[TERMS])
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < flows.count; i++, inquiry->printed++) {
-        if (inquiry->session->json)
+        if (inquiry->session->json) {
             print_element(&flows.children[i], inquiry->printed);
-        else
-            print_why(&flows.children[i]);
+            continue;
+        }
+        tree_make_printable(&flows.children[i]);
+        print_why(&flows.children[i]);
     }
     tree_free(&flows);
     free(raw);
@@ -236,7 +235,7 @@ static bool keep_fitting(const struct node *flow, void *arg)
     struct node *key;
 
     for (int i = 0; i < TERMS; i++)
-        if (inquiry->given[i] != NULL && strcmp(inquiry->given[i], node_text(flow, terms[i])) != 0)
+        if (!terms_fit(&inquiry->terms, (enum term)i, node_text(flow, term_names[i])))
             return true;
     inquiry->more = inquiry->keys.count == ANSWERS_MAX;
     if (inquiry->more)
@@ -246,8 +245,8 @@ static bool keep_fitting(const struct node *flow, void *arg)
     for (int i = 0; i < TERMS; i++) {
         struct node *term = node_add(key);
 
-        term->name = must(strdup(terms[i]));
-        term->value = must(strdup(node_text(flow, terms[i])));
+        term->name = must(strdup(term_names[i]));
+        term->value = must(strdup(node_text(flow, term_names[i])));
     }
     return true;
 }
@@ -261,7 +260,7 @@ static int search(struct inquiry *inquiry)
         const char *values[TERMS];
 
         for (int j = 0; j < TERMS; j++)
-            values[j] = node_text(&inquiry->keys.children[i], terms[j]);
+            values[j] = node_text(&inquiry->keys.children[i], term_names[j]);
         rc = answer(inquiry, values);
         if (rc == -ENOENT) /* it has gone meanwhile */
             rc = 0;
@@ -270,22 +269,13 @@ static int search(struct inquiry *inquiry)
     return rc == 0 && inquiry->printed == 0 ? -ENOENT : rc;
 }
 
-enum { SRC, DST, PROTO, SPORT, DPORT, IFACE, BRIDGE, MAC };
-
-static bool is_named(const struct inquiry *inquiry)
-{
-    const char *const *given = inquiry->given;
-
-    return (given[SRC] && given[DST] && given[PROTO]) || (given[BRIDGE] && given[MAC]);
-}
-
 static int why_flow(struct inquiry *inquiry)
 {
     struct session *session = inquiry->session;
     int rc = -ENOENT;
 
-    if (is_named(inquiry))
-        rc = answer(inquiry, inquiry->given);
+    if (terms_name_one(&inquiry->terms))
+        rc = answer(inquiry, inquiry->terms.given);
     if (rc == -ENOENT)
         rc = search(inquiry);
     if (rc == -ENOENT)
@@ -300,24 +290,16 @@ static int why_flow(struct inquiry *inquiry)
     return EXIT_DONE;
 }
 
-static int take_term(struct inquiry *inquiry, const char *word)
+static int take_terms(struct terms *terms, const char *const *words, size_t count)
 {
-    char key[16], why[COMMAND_WHY_MAX];
-    const char *list[TERMS + 1] = {0}, *value = strchr(word, '=');
+    char why[COMMAND_WHY_MAX];
+    int rc = 0;
 
-    for (int i = 0; i < TERMS && value != NULL; i++) {
-        list[i] = terms[i];
-        if (strlen(terms[i]) == (size_t)(value - word) &&
-            memcmp(terms[i], word, (size_t)(value - word)) == 0) {
-            inquiry->given[i] = value + 1;
-            return EXIT_DONE;
-        }
-    }
-    if (value == NULL)
-        return usage("\"%s\" is not a term of a flow; terms are like src=10.1.0.2", word);
-    snprintf(key, sizeof(key), "%.*s", (int)(value - word), word);
-    words_refuse(why, "a term of a flow", key, list);
-    return usage("%s", why);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = terms_take(terms, words[i], why);
+    if (rc == 0)
+        rc = terms_finish(terms, why);
+    return rc == 0 ? EXIT_DONE : usage("%s", why);
 }
 
 /* A definition: itself, and the flows that follow it. */
@@ -334,6 +316,7 @@ static int why_definition(struct session *session, const char *name)
     } else if (rc != 0) {
         status = session_refused(session, path, rc);
     } else {
+        tree_make_printable(&definition);
         if (!session->json)
             printf("flow %s: %s, priority %s, action %s\n", name,
                    *node_text(&definition, "match") != '\0' ? node_text(&definition, "match")
@@ -358,8 +341,8 @@ int do_why(struct session *session, const char *const *words, size_t count)
     if (count == 0)
         return usage("which flow? its definition's name, or terms like src=10.1.0.2 dst=10.0.0.5 "
                      "proto=icmp");
-    for (size_t i = 0; i < count && status == EXIT_DONE && !definition; i++)
-        status = take_term(&inquiry, words[i]);
+    if (!definition)
+        status = take_terms(&inquiry.terms, words, count);
     if (status != EXIT_DONE)
         return status;
     if (!session_open(session))
@@ -402,6 +385,7 @@ int do_dependents(struct session *session, const char *path)
     free(name);
     if (rc != 0)
         return session_refused(session, path, rc);
+    tree_make_printable(&root);
     if (session->json)
         puts(raw);
     else

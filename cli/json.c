@@ -8,41 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/text.h"
 #include "cli/tree.h"
 
 /* ---- out ---- */
-
-/* Bytes of the UTF-8 character (RFC 3629) at text, 0 if there is none. */
-static size_t utf8_size(const unsigned char *text, size_t size)
-{
-    static const struct {
-        unsigned char low, high, second_low, second_high;
-        size_t size;
-    } forms[] = {
-        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    size_t form = 0, i = 2;
-
-    while (form < sizeof(forms) / sizeof(forms[0]) && text[0] > forms[form].high)
-        form++;
-    if (form == sizeof(forms) / sizeof(forms[0]) || text[0] < forms[form].low ||
-        size < forms[form].size)
-        return 0;
-    if (forms[form].size > 1 &&
-        (text[1] < forms[form].second_low || text[1] > forms[form].second_high))
-        return 0;
-    while (i < forms[form].size && (text[i] & 0xc0) == 0x80)
-        i++;
-    return i >= forms[form].size ? forms[form].size : 0;
-}
 
 void json_bytes(FILE *file, const char *text, size_t size)
 {
     fputc('"', file);
     for (size_t at = 0; at < size;) {
-        size_t character = utf8_size((const unsigned char *)text + at, size - at);
+        size_t character = text_utf8_size(text + at, size - at);
 
         if (text[at] == '"' || text[at] == '\\')
             fprintf(file, "\\%c", text[at]);

@@ -58,6 +58,7 @@ int do_moves(struct session *session, const char *const *words, size_t count)
     rc = tree_read_json(session, "/stats/moves/log", &raw, &root);
     if (rc != 0)
         return session_refused(session, "flow moves", rc);
+    tree_make_printable(&root);
     if (session->json)
         puts(raw);
     for (size_t i = root.count; !session->json && i > 0; i--)

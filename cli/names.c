@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/json.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 
 /* Judge the words, and connect. */
@@ -45,7 +46,7 @@ static void print_texts(const struct session *session, const char *texts, size_t
         if (session->json)
             json_string(stdout, texts + at);
         else
-            fputs(texts + at, stdout);
+            text_print_string(stdout, texts + at);
     }
     if (session->json)
         putchar(']');

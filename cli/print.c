@@ -214,7 +214,9 @@ static unsigned count_name(FILE *file, const struct node *node, const char *path
 static unsigned print_name(FILE *file, const struct node *node, const char *path)
 {
     if (node->value == NULL || memchr(node->value, '\0', node->size) != NULL) {
-        fprintf(file, "# %s %s\n", path,
+        fputc('#', file);
+        print_text(file, path);
+        fprintf(file, " %s\n",
                 node->value == NULL ? "may not be read"
                                     : "has a NUL byte, which no command can have");
         return 1;

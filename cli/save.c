@@ -57,6 +57,15 @@ static void prune(struct node *root, const char *path)
     }
 }
 
+static void print_mount(FILE *out, const char *path, const char *kind)
+{
+    fputs("mount add ", out);
+    print_word(out, path, strlen(path));
+    fputc(' ', out);
+    print_word(out, kind, strlen(kind));
+    fputc('\n', out);
+}
+
 /* What hangs where: lines for what the configuration has hung, and out with what is computed. Another
  * daemon's socket has no such list. */
 static char *read_mounts(struct session *session, struct node *root)
@@ -76,7 +85,7 @@ static char *read_mounts(struct session *session, struct node *root)
         if (strcmp(flags, "computed") == 0)
             prune(root, path);
         if (strcmp(flags, "configured") == 0)
-            fprintf(out, "mount add %s %s\n", path, kind);
+            print_mount(out, path, kind);
     }
     tree_free(&mounts);
     fclose(out);

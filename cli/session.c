@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/json.h"
+#include "cli/text.h"
 
 const char *session_socket(const struct session *session)
 {
@@ -66,7 +67,9 @@ static void say(const char *format, va_list args)
 
     vsnprintf(text, sizeof(text), format, args);
     if (!in_json) {
-        fprintf(stderr, "kedgectl: %s\n", text);
+        fputs("kedgectl: ", stderr);
+        text_print_string(stderr, text);
+        fputc('\n', stderr);
         return;
     }
     fputs("{\"error\": ", stderr);

@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/json.h"
+#include "cli/text.h"
 #include "cli/tree.h"
 #include "cli/verbs.h"
 
@@ -45,10 +46,18 @@ static void print_nested(const struct node *node, int indent)
     printf("\n%*s}", indent, "");
 }
 
+static void print_pair(const char *name, const char *between, const char *value, size_t size)
+{
+    text_print_string(stdout, name);
+    fputs(between, stdout);
+    text_print(stdout, value, size);
+    putchar('\n');
+}
+
 static void print_lines(const struct node *node, const char *name)
 {
     if (node->count == 0 && node->value != NULL && node->size > 0)
-        printf("%s %s\n", name, node->value);
+        print_pair(name, " ", node->value, node->size);
     for (size_t i = 0; i < node->count; i++) {
         char *below = must_printf("%s%s%s", name, *name != '\0' ? "/" : "", node->children[i].name);
 
@@ -96,9 +105,7 @@ static void show_node(const struct session *session, const struct node *node, co
         putchar(':');
         json_bytes(stdout, node->value != NULL ? node->value : "", node->size);
     } else {
-        printf("%s%s", path, node->size > 0 ? " = " : "");
-        fwrite(node->value != NULL ? node->value : "", 1, node->size, stdout);
-        putchar('\n');
+        print_pair(path, node->size > 0 ? " = " : "", node->value, node->size);
     }
     *first = false;
     for (size_t i = 0; i < node->count; i++) {

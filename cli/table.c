@@ -7,6 +7,7 @@
 
 #include "cli/json.h"
 #include "cli/session.h"
+#include "cli/text.h"
 
 struct row *table_add(struct table *table)
 {
@@ -104,25 +105,47 @@ static const char *shown(const char *field)
     return field == NULL || *field == '\0' ? "-" : field;
 }
 
+/* In characters: those of UTF-8 are its bytes without the ones that continue. */
+static size_t length_of(const char *text)
+{
+    size_t length = 0;
+
+    for (; *text != '\0'; text++)
+        length += ((unsigned char)*text & 0xc0) != 0x80;
+    return length;
+}
+
 static int width_of(const struct table *table, int column)
 {
     size_t width = strlen(table->columns[column].title);
 
-    for (size_t i = 0; i < table->count; i++)
-        if (strlen(shown(table->rows[i].fields[column])) > width)
-            width = strlen(shown(table->rows[i].fields[column]));
+    for (size_t i = 0; i < table->count; i++) {
+        size_t length = length_of(shown(table->rows[i].fields[column]));
+
+        width = length > width ? length : width;
+    }
     return (int)width;
 }
 
-/* Values may hold anything; a terminal gets printable characters only. */
+static void make_printable(struct table *table)
+{
+    for (size_t row = 0; row < table->count; row++)
+        for (int i = 0; table->columns[i].title != NULL; i++) {
+            char *field = table->rows[row].fields[i];
+
+            if (field != NULL)
+                table->rows[row].fields[i] = text_printable(field, strlen(field));
+            free(field);
+        }
+}
+
 static void print_cell(const char *text, int width, bool right, bool last)
 {
-    int pad = width - (int)strlen(text);
+    int pad = width - (int)length_of(text);
 
     if (right)
         printf("%*s", pad, "");
-    for (; *text != '\0'; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    fputs(text, stdout);
     if (last)
         putchar('\n');
     else
@@ -151,12 +174,13 @@ static void print_line(const struct table *table, const int *width, int last, co
     }
 }
 
-static void print_columns(const struct table *table)
+static void print_columns(struct table *table)
 {
     int width[TABLE_FIELDS_MAX], last = last_column(table);
 
     if (table->count == 0)
         return;
+    make_printable(table);
     for (int i = 0; i <= last; i++)
         width[i] = width_of(table, i);
     print_line(table, width, last, NULL);

@@ -80,6 +80,12 @@ static double drop_rate(const struct look *before, const struct look *now)
     return sum;
 }
 
+static void make_printable(struct look *look)
+{
+    tree_make_printable(&look->stats);
+    tree_make_printable(&look->ports);
+}
+
 static int take_look(struct session *session, struct look *look)
 {
     int rc = tree_read(session, 0, "/stats", 8, &look->stats);
@@ -87,6 +93,8 @@ static int take_look(struct session *session, struct look *look)
     look->at_ms = now_ms();
     if (rc == 0 && tree_read(session, 0, "/port", 2, &look->ports) != 0)
         look->ports = (struct node){.name = NULL};
+    if (rc == 0 && !session->json)
+        make_printable(look);
     return rc;
 }
 

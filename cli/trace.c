@@ -112,6 +112,7 @@ int do_trace(struct session *session, const char *const *words, size_t count)
     free(path);
     if (rc != 0)
         return session_refused(session, words[0], rc);
+    tree_make_printable(&root);
     if (session->json)
         puts(raw);
     else

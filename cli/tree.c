@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/text.h"
+
 /* Types of requests: io/xs_wire.h of Xen. */
 enum { XS_DIRECTORY = 1, XS_READ = 2 };
 enum { AT_ONCE = 256 };
@@ -186,6 +188,19 @@ int tree_read_below(struct session *session, const char *path, const char *const
     free(root->children[0].name);
     root->children[0].name = must(strdup(keys[0]));
     return 0;
+}
+
+void tree_make_printable(struct node *root)
+{
+    char *value = root->value;
+
+    if (value != NULL) {
+        root->value = text_printable(value, root->size);
+        root->size = strlen(root->value);
+        free(value);
+    }
+    for (size_t i = 0; i < root->count; i++)
+        tree_make_printable(&root->children[i]);
 }
 
 void tree_free(struct node *root)

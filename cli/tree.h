@@ -47,6 +47,9 @@ int tree_parse_json(const char *text, struct node *root);
  * malloc'ed. */
 int tree_read_json(struct session *session, const char *path, char **raw, struct node *root);
 
+/* Make all values what a person may see (cli/text.h). For what is printed with printf() and not asked about again. */
+void tree_make_printable(struct node *root);
+
 void tree_free(struct node *root);
 
 /* A new last child, empty. Others may move. */

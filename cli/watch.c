@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/json.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 
 static void print_json_line(const char *path, const char *value, size_t size)
@@ -26,12 +27,12 @@ static void print_json_line(const char *path, const char *value, size_t size)
 /* value NULL: the name is gone. */
 static void print_line(const char *path, const char *value, size_t size)
 {
-    if (value == NULL) {
-        printf("%s is gone\n", path);
-        return;
-    }
-    printf("%s%s", path, size > 0 ? " = " : "");
-    fwrite(value, 1, size, stdout);
+    text_print_string(stdout, path);
+    if (value == NULL)
+        fputs(" is gone", stdout);
+    else if (size > 0)
+        fputs(" = ", stdout);
+    text_print(stdout, value, size);
     putchar('\n');
 }
 

@@ -14,7 +14,8 @@
 static const struct {
     const char *name;
     uint8_t number;
-} protos[] = {{"icmp", 1}, {"igmp", 2}, {"tcp", 6}, {"udp", 17}, {"gre", 47}, {"sctp", 132}};
+} protos[] = {{"icmp", 1}, {"igmp", 2}, {"tcp", 6},   {"udp", 17},
+              {"gre", 47}, {"esp", 50}, {"sctp", 132}};
 enum { PROTOS = sizeof(protos) / sizeof(protos[0]) };
 
 const char *flow_proto_name(uint8_t proto, char *buffer)
@@ -137,16 +138,16 @@ static const struct {
 enum { TERMS = sizeof(terms) / sizeof(terms[0]) };
 
 /* "name=value"; which term it is, or -1. */
-static int take_term(struct key_parser *parser, char *term)
+static int take_term(struct key_parser *parser, const char *term)
 {
-    char *value = strchr(term, '=');
+    const char *value = strchr(term, '=');
+    size_t size = strcspn(term, "=");
 
     parser->wrong = "terms are src=, dst=, proto=, sport=, dport= and iface=, or bridge= and mac=";
     if (value == NULL)
         return -1;
-    *value = '\0';
     for (int i = 0; i < TERMS; i++)
-        if (strcmp(terms[i].name, term) == 0)
+        if (strlen(terms[i].name) == size && memcmp(terms[i].name, term, size) == 0)
             return terms[i].take(parser, value + 1) ? i : -1;
     return -1;
 }

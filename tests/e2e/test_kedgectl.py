@@ -50,7 +50,7 @@ def refused(daemon, words, status=1):
     assert result.returncode == status, (words, result.stdout, result.stderr)
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
-    if "--json" in words.split():
+    if "--json" in (words.split() if isinstance(words, str) else words):
         return json.loads(result.stderr)["error"]
     assert result.stderr.startswith("kedgectl: ")
     return result.stderr
@@ -87,6 +87,12 @@ def test_version_and_help():
     ("name show", "PATH is missing"),
     ("watch route", "is not a path"),
     ("flow why", "which flow?"),
+    ("flow why src=foo", 'src: "foo" is no address; 10.1.0.2, or a prefix'),
+    ("flow why proto=bogus", '"bogus" is no protocol; tcp, udp,'),
+    ("flow why sport=70000", '"70000" is no port; a number from 0 to 65535'),
+    ("flow why mac=zz", '"zz" is no MAC address'),
+    ("flow why bridge=br0 src=1.1.1.1", "bridge and src don't go together"),
+    ("flow why dst=", "dst has no value"),
     ("save file", "takes no file"),
     ("check a b", "\"b\" is too much"),
 ])
@@ -210,6 +216,41 @@ def test_names_of_any_kind(daemon):
     assert daemon.ctl("name perms /app/x").stdout == "n0 r5\n"
     daemon.ctl("name del /app")
     assert "/app: " in refused(daemon, "name read /app")
+
+
+# What a user may write, to be read by another one on a terminal.
+HOSTILE, ESCAPED = "ok\n/srv/admin = yes\033[31mred\u009b", r"ok\n/srv/admin = yes\x1b[31mred\xc2\x9b"
+
+
+def test_values_of_others_can_forge_nothing(daemon):
+    daemon.names.write("/srv/esc", HOSTILE)
+    assert daemon.ctl("name show /srv").stdout == f"/srv\n/srv/esc = {ESCAPED}\n"
+    assert daemon.ctl("name read /srv/esc").stdout == HOSTILE + "\n"
+    assert shown(daemon, "name read /srv/esc") == HOSTILE
+    with started(daemon, "watch /srv") as watch:
+        watching(daemon, 1)
+        daemon.names.write("/srv/esc", HOSTILE)
+        assert line(watch) == f"/srv/esc = {ESCAPED}"
+    assert "\n" not in refused(daemon, ["name", "read", "/srv/\n\033[31m"]).rstrip("\n")
+    assert r"\n\x1b[31m" in refused(daemon, ["name", "read", "/srv/\n\033[31m"])
+
+
+def test_a_daemon_of_names_only_shows_any_value(kedged):
+    """Its /route and /flow are plain storage."""
+    daemon = kedged(None, args=["--names-only"])
+    daemon.names.write("/route/10.0.0.0/8", HOSTILE)
+    daemon.names.write("/flow/web/action", HOSTILE)
+    daemon.names.write("/neigh/br0/10.0.0.5", HOSTILE)
+    for words in "route show", "flow show", "neigh show", "neigh show br0 10.0.0.5", "flow why web":
+        text = daemon.ctl(words, check=False).stdout
+        assert r"ok\n/srv/admin" in text and "\033" not in text, words
+
+
+def test_stats_cause_no_error(kedged):
+    daemon = kedged(None, args=["--names-only"])
+    errors = [text for text in (daemon.ctl("stats").stdout for _ in range(2)) if "self/error" in text]
+    assert errors == []
+    assert daemon.stat("server/errors") == 0
 
 
 # ---- show ----
@@ -472,7 +513,10 @@ def test_flows_and_dependents(bridged):
 
     assert "no such flow" in refused(daemon, "flow why src=10.0.1.2 dst=10.0.0.77 proto=icmp")
     assert "no such flow" in refused(daemon, "flow why src=10.0.1.77 --json")
-    assert "such as 10.0.0.5" in refused(daemon, "flow why src=10.0.1.2 dst=host proto=icmp")
+    assert "host\" is no address" in refused(daemon, "flow why src=10.0.1.2 dst=host proto=icmp", 2)
+    assert [flow["src"] for flow in shown(daemon, "flow why dst=10.0.1.0/24 proto=1")] == ["10.0.0.5"]
+    assert "no such flow" in refused(daemon, "flow why dst=10.0.2.0/24")
+    assert "iface=nope" in refused(daemon, "flow why src=10.0.1.2 dst=10.0.0.5 proto=icmp iface=nope")
     assert 'did you mean "proto"?' in refused(daemon, "flow why prto=icmp", 2)
     assert "terms are like src=" in refused(daemon, "flow why proto=icmp web", 2)
     assert "there is no flow nope" in refused(daemon, "flow why nope")

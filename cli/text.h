@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Text of others (names, values, sentences that quote them) as people may see it: printable characters as
+ * they are, all else escaped as in a line of a configuration: \n, \r, \t, \\ and \xHH. So nobody's value begins
+ * a line of its own, or speaks to the terminal. Single-threaded; memory that is short ends the program.
+ */
+#ifndef KEDGE_CLI_TEXT_H
+#define KEDGE_CLI_TEXT_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+/* Bytes of the UTF-8 character (RFC 3629) at text, 0 if there is none; NUL to 0x1f and 0x7f are none here. */
+size_t text_utf8_size(const char *text, size_t size);
+
+void text_print(FILE *file, const char *text, size_t size);
+void text_print_string(FILE *file, const char *text);
+
+/* The same as a string, malloc'ed. */
+char *text_printable(const char *text, size_t size);
+
+#endif
