@@ -25,7 +25,10 @@ struct config_name {
     char *path;
 };
 
+enum purpose { JUDGE, COMMIT };
+
 struct config_reader {
+    const struct config_file *file;
     struct ns_parts *parts; /* hang these, and look at nothing else; NULL: the reverse */
     struct ns_txn *txn;
     unsigned line, commands;
@@ -247,13 +250,19 @@ static void read_line(struct config_reader *reader, const char *line, size_t siz
     if (command.noun == NULL)
         return;
     reader->commands++;
-    apply_command(reader, &command);
+    if (reader->file->names_only && strcmp(command.noun, "name") != 0)
+        add_mistake(
+            reader, reader->line, EINVAL,
+            "'%s' is of the stack, which --names-only leaves out; 'name' and 'mount' are not",
+            command.noun);
+    else
+        apply_command(reader, &command);
     command_free(&command);
 }
 
-static int read_lines(struct config_reader *reader, const char *file)
+static int read_lines(struct config_reader *reader)
 {
-    FILE *stream = fopen(file, "re");
+    FILE *stream = fopen(reader->file->path, "re");
     char *line = NULL;
     size_t room = 0;
     ssize_t size;
@@ -300,8 +309,7 @@ static void commit(struct config_reader *reader)
 }
 
 /* Read the file into a transaction, and end that. */
-static void go_through(struct config_reader *reader, struct ns_store *store, const char *file,
-                       enum config_purpose purpose)
+static void go_through(struct config_reader *reader, struct ns_store *store, enum purpose purpose)
 {
     int error = ns_txn_begin(store, &config_identity, &reader->txn);
 
@@ -310,8 +318,8 @@ static void go_through(struct config_reader *reader, struct ns_store *store, con
         add_mistake(reader, 0, error, "no transaction: %s", strerror(-error));
         return;
     }
-    read_lines(reader, file);
-    if (purpose == CONFIG_CHECK)
+    read_lines(reader);
+    if (purpose == JUDGE)
         judge(reader);
     else if (reader->error == 0)
         commit(reader);
@@ -321,14 +329,14 @@ static void go_through(struct config_reader *reader, struct ns_store *store, con
 
 /* What is wrong between names is judged only where each of them is right. So lines that are wrong by themselves
  * are left out and the rest is judged again, until nothing new is found. */
-static void find_mistakes(struct config_reader *reader, struct ns_store *store, const char *file)
+static void find_mistakes(struct config_reader *reader, struct ns_store *store)
 {
     size_t known;
 
     do {
         known = reader->mistake_count;
         forget_names(reader);
-        go_through(reader, store, file, CONFIG_CHECK);
+        go_through(reader, store, JUDGE);
     } while (reader->mistake_count > known && reader->mistakes[known].line != 0);
 }
 
@@ -339,40 +347,51 @@ static int by_line(const void *a, const void *b)
     return x->line < y->line ? -1 : x->line > y->line;
 }
 
-static void tell_mistakes(struct config_reader *reader, const char *file,
-                          void (*mistake)(const char *file, unsigned line, const char *text))
+/* The end of a reader. */
+static int tell_mistakes(struct config_reader *reader)
 {
     if (reader->mistake_count > 0)
         qsort(reader->mistakes, reader->mistake_count, sizeof(*reader->mistakes), by_line);
     for (size_t i = 0; i < reader->mistake_count; i++) {
-        mistake(file, reader->mistakes[i].line, reader->mistakes[i].text);
+        reader->file->mistake(reader->file->path, reader->mistakes[i].line,
+                              reader->mistakes[i].text);
         free(reader->mistakes[i].text);
     }
     free(reader->mistakes);
     forget_names(reader);
+    return reader->error;
 }
 
-int config_read(struct ns_store *store, const char *file, enum config_purpose purpose,
-                void (*mistake)(const char *file, unsigned line, const char *text),
-                unsigned *commands)
+int config_hang(const struct config_file *file, struct ns_parts *parts)
 {
-    struct config_reader reader = {.txn = NULL};
+    struct config_reader reader = {.file = file, .parts = parts};
 
-    /* Judging first tells all mistakes; a commit would tell the first. */
-    find_mistakes(&reader, store, file);
-    if (purpose == CONFIG_COMMIT && reader.error == 0)
-        go_through(&reader, store, file, CONFIG_COMMIT);
+    read_lines(&reader);
+    return tell_mistakes(&reader);
+}
+
+int config_check(const struct config_file *file, struct ns_parts *parts, struct ns_store *store,
+                 unsigned *commands)
+{
+    struct config_reader reader = {.file = file, .parts = parts};
+
+    if (parts != NULL)
+        read_lines(&reader);
+    reader.parts = NULL;
+    if (reader.mistake_count == 0 || reader.mistakes[0].line != 0) /* it can be read */
+        find_mistakes(&reader, store);
     *commands = reader.commands;
-    tell_mistakes(&reader, file, mistake);
-    return reader.error;
+    return tell_mistakes(&reader);
 }
 
-int config_hang(struct ns_parts *parts, const char *file,
-                void (*mistake)(const char *file, unsigned line, const char *text))
+/* Judging first tells all mistakes; a commit would tell the first. */
+int config_commit(const struct config_file *file, struct ns_store *store, unsigned *commands)
 {
-    struct config_reader reader = {.parts = parts};
+    struct config_reader reader = {.file = file};
 
-    read_lines(&reader, file);
-    tell_mistakes(&reader, file, mistake);
-    return reader.error;
+    find_mistakes(&reader, store);
+    if (reader.error == 0)
+        go_through(&reader, store, COMMIT);
+    *commands = reader.commands;
+    return tell_mistakes(&reader);
 }

@@ -11,19 +11,24 @@
 #include "nameserv/parts.h"
 #include "nameserv/store.h"
 
-enum config_purpose { CONFIG_CHECK, CONFIG_COMMIT };
+struct config_file {
+    const char *path;
+    bool names_only; /* there is no stack to configure: commands that do are mistakes */
 
-/* Hang the parts that its lines `mount add PATH xenstore|plain` ask for, before anything is written: each
- * mistake is told as below. 0 or the first error. */
-int config_hang(struct ns_parts *parts, const char *file,
-                void (*mistake)(const char *file, unsigned line, const char *text));
+    /* Every mistake, in order of lines (0: the file as a whole), in a sentence that says what would be right. */
+    void (*mistake)(const char *path, unsigned line, const char *text);
+};
 
-/* Read the file and judge it against the store's mounts; commit it if that is the purpose and
- * nothing is wrong. Every mistake is told by mistake(), in order of lines (0: the file as a whole),
- * in a sentence that says what would be right. *commands gets how many there are. 0 or a negative
- * errno. */
-int config_read(struct ns_store *store, const char *file, enum config_purpose purpose,
-                void (*mistake)(const char *file, unsigned line, const char *text),
-                unsigned *commands);
+/* Hang the parts that its lines `mount add PATH xenstore|plain` ask for, before anything is written. 0 or the first
+ * error. */
+int config_hang(const struct config_file *file, struct ns_parts *parts);
+
+/* The same, and judge all the rest against the store's mounts: every mistake is told. *commands gets how many commands
+ * there are. 0 or a negative errno. */
+int config_check(const struct config_file *file, struct ns_parts *parts, struct ns_store *store,
+                 unsigned *commands);
+
+/* When its parts hang: judge it, and commit it if nothing is wrong. *commands as above. 0 or a negative errno. */
+int config_commit(const struct config_file *file, struct ns_store *store, unsigned *commands);
 
 #endif

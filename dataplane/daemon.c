@@ -234,24 +234,31 @@ static void log_mistake(const char *file, unsigned line, const char *text)
         ns_log(NS_LOG_ERROR, "%s: %s", file, text);
 }
 
+static struct config_file config_of(const struct daemon *daemon)
+{
+    return (struct config_file){.path = daemon->options->config,
+                                .names_only = daemon->options->names_only,
+                                .mistake = log_mistake};
+}
+
 static int hang_parts(struct daemon *daemon)
 {
-    const char *config = daemon->options->config;
+    const struct config_file config = config_of(daemon);
 
-    return config == NULL ? 0 : config_hang(daemon->parts, config, log_mistake);
+    return config.path == NULL ? 0 : config_hang(&config, daemon->parts);
 }
 
 static int read_config(struct daemon *daemon)
 {
+    const struct config_file config = config_of(daemon);
     unsigned commands = 0;
     int error;
 
-    if (daemon->options->config == NULL)
+    if (config.path == NULL)
         return 0;
-    error =
-        config_read(daemon->store, daemon->options->config, CONFIG_COMMIT, log_mistake, &commands);
+    error = config_commit(&config, daemon->store, &commands);
     if (error == 0)
-        ns_log(NS_LOG_INFO, "%s: %u commands are committed", daemon->options->config, commands);
+        ns_log(NS_LOG_INFO, "%s: %u commands are committed", config.path, commands);
     return error;
 }
 
@@ -498,20 +505,19 @@ static void send_nothing(void *arg, uint16_t iface_id, const void *frame, size_t
 static int check_in(struct daemon *daemon)
 {
     const struct modules_io io = {.neighbours.send = send_nothing};
-    const char *file = daemon->options->config;
-    void (*print)(const char *file, unsigned line, const char *text) =
-        daemon->options->json ? print_mistake_json : print_mistake;
+    struct config_file config = config_of(daemon);
     unsigned commands = 0;
-    int error = modules_new(&daemon->control.modules, daemon->store, daemon->loop,
-                            &daemon->options->neighbours, &io);
+    int error = daemon->options->names_only
+                    ? 0
+                    : modules_new(&daemon->control.modules, daemon->store, daemon->loop,
+                                  &daemon->options->neighbours, &io);
 
     if (error < 0)
         return failed("the modules can't be made", error);
-    error = config_hang(daemon->parts, file, print);
+    config.mistake = daemon->options->json ? print_mistake_json : print_mistake;
+    error = config_check(&config, daemon->parts, daemon->store, &commands);
     if (error == 0)
-        error = config_read(daemon->store, file, CONFIG_CHECK, print, &commands);
-    if (error == 0)
-        print_ok(file, commands, daemon->options->json);
+        print_ok(config.path, commands, daemon->options->json);
     return error;
 }
 

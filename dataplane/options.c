@@ -304,8 +304,6 @@ static enum options_outcome judge(const struct options *options, char *why, size
                    "--check: it needs to know which file; say --config FILE as well");
     if (options->json && !options->check)
         return bad(why, why_size, "--json: it goes with --check, whose mistakes it prints");
-    if (options->check && options->names_only)
-        return bad(why, why_size, "--check: it can't be combined with --names-only");
     if (options->journal_sync != NS_JOURNAL_SOON && options->journal == NULL)
         return bad(why, why_size,
                    "--journal-sync: it needs to know which journal; say --journal PATH as well");

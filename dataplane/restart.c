@@ -38,6 +38,8 @@ int restart_take_state(struct restart *restart)
 
     if (error == 0 && restart->state != NULL && !restart->options->names_only)
         error = say(&reason, -EINVAL, "a live update needs --names-only");
+    else if (error == 0 && restart->state != NULL)
+        error = ns_live_state_check_socket(restart->state, restart->options->socket, &reason);
     return refused(error, &reason);
 }
 
@@ -85,6 +87,12 @@ static int load_journal(struct restart *restart, struct ns_reason *reason)
     if (error == 0)
         ns_log(NS_LOG_NOTICE, "%s: %zu names are loaded in %u ms", restart->options->journal, names,
                (unsigned)((ns_clock_monotonic() - start) / MS));
+    else if (reason->path[0] != '\0')
+        ns_log(NS_LOG_ERROR,
+               "%s: the name below stands in this journal and is refused; kedged --names-only "
+               "--journal %s serves "
+               "all of it as it is, for mending",
+               restart->options->journal, restart->options->journal);
     return error;
 }
 

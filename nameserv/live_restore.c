@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "nameserv/account.h"
@@ -22,7 +24,18 @@ struct ns_live_state {
     struct ns_state_record global;
 };
 
+enum { SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)NULL)->sun_path) };
+
 static const struct ns_identity loader = {.stack = true, .privileged = true};
+
+static bool to_string(const struct ns_state_text *text, char *string, size_t room)
+{
+    if (text->size >= room || memchr(text->bytes, '\0', text->size) != NULL)
+        return false;
+    memcpy(string, text->bytes, text->size);
+    string[text->size] = '\0';
+    return true;
+}
 
 /* ---- opening ---- */
 
@@ -104,6 +117,37 @@ void ns_live_state_free(struct ns_live_state *state)
     free(state);
 }
 
+/* Two names of one socket, if it is there; else it must be the same name. */
+static bool same_socket(const char *a, const char *b)
+{
+    struct stat first, second;
+
+    if (stat(a, &first) == 0 && stat(b, &second) == 0)
+        return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+    return strcmp(a, b) == 0;
+}
+
+int ns_live_state_check_socket(const struct ns_live_state *state, const char *path,
+                               struct ns_reason *reason)
+{
+    struct ns_state_reader reader;
+    struct ns_state_record record;
+    char kept[SOCKET_PATH_MAX];
+
+    if (ns_state_open(&reader, state->bytes, state->size) != 0)
+        return useless(reason);
+    while (ns_state_read(&reader, &record) == 1) {
+        if (record.type == NS_STATE_SOCKET &&
+            (!to_string(&record.texts[0], kept, sizeof(kept)) || !same_socket(kept, path)))
+            return ns_reason_set(
+                reason, EINVAL, "",
+                "a live update keeps the control socket, which is %.*s; for another one start "
+                "the daemon anew",
+                (int)record.texts[0].size, record.texts[0].bytes);
+    }
+    return 0;
+}
+
 int ns_live_state_listening(const struct ns_live_state *state)
 {
     return (int)state->global.numbers[1];
@@ -122,15 +166,6 @@ uint64_t ns_live_state_commit(const struct ns_live_state *state)
 /* ---- texts ---- */
 
 /* A text as a string. false: it is none, or has no room. */
-static bool to_string(const struct ns_state_text *text, char *string, size_t room)
-{
-    if (text->size >= room || memchr(text->bytes, '\0', text->size) != NULL)
-        return false;
-    memcpy(string, text->bytes, text->size);
-    string[text->size] = '\0';
-    return true;
-}
-
 /* ---- the store ---- */
 
 static int to_perms(const struct ns_state_text *text, struct ns_perms **perms)

@@ -207,8 +207,11 @@ static void write_all(struct ns_state_writer *writer, const struct ns_server *se
     const struct ns_state_record global = {
         .type = NS_STATE_GLOBAL,
         .numbers = {version->number, (uint64_t)server->io.fd, (uint64_t)server->lock_fd}};
+    const struct ns_state_record socket = {.type = NS_STATE_SOCKET,
+                                           .texts = {string(server->path)}};
 
     ns_state_write(writer, &global);
+    ns_state_write(writer, &socket);
     ns_quotas_each(server->store, write_quotas, writer);
     ns_tree_each(version->root, write_node, writer);
     ns_domains_each(server->store, write_domain, writer);

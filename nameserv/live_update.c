@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -97,9 +98,24 @@ static bool command_words(struct ns_live_update *update, char **words, char **li
     return true;
 }
 
+/* In a child, whose messages go to `messages`. A positive errno. */
+static int spawn(const char *binary, char **words, int messages, pid_t *child)
+{
+    posix_spawn_file_actions_t actions;
+    int error = posix_spawn_file_actions_init(&actions);
+
+    if (error != 0)
+        return error;
+    error = posix_spawn_file_actions_adddup2(&actions, messages, STDERR_FILENO);
+    if (error == 0)
+        error = posix_spawn(child, binary, &actions, NULL, words, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+}
+
 /* Run the binary, in this process or, for the trial, in a child; its environment names the state. 0: the child;
  * negative errno: it can't be run. */
-static int run_binary(struct ns_live_update *update, int state, pid_t *child)
+static int run_binary(struct ns_live_update *update, int state, int messages, pid_t *child)
 {
     char *words[WORDS_MAX + 1], *line, number[16];
     int error = ENOMEM;
@@ -108,7 +124,7 @@ static int run_binary(struct ns_live_update *update, int state, pid_t *child)
     if (command_words(update, words, &line) && setenv(NS_LIVE_UPDATE_VARIABLE, number, 1) == 0 &&
         (child == NULL || setenv(NS_LIVE_UPDATE_TRIAL, "1", 1) == 0)) {
         if (child != NULL)
-            error = posix_spawn(child, update->binary, NULL, NULL, words, environ);
+            error = spawn(update->binary, words, messages, child);
         else if (execv(update->binary, words) < 0)
             error = errno;
     }
@@ -134,27 +150,70 @@ static int wait_for(pid_t child)
     return status;
 }
 
+/* The last thing that a trial said, in `text`; "" if it said nothing. It is another program, maybe: only what can be
+ * printed is taken. */
+static void last_message(int messages, char *text, size_t size)
+{
+    off_t end = lseek(messages, 0, SEEK_END), start = end > (off_t)size ? end - (off_t)size : 0;
+    ssize_t got = pread(messages, text, size - 1, start);
+    char *line;
+
+    text[got > 0 ? got : 0] = '\0';
+    for (char *at = text + strlen(text); at > text && at[-1] == '\n';)
+        *--at = '\0';
+    line = strrchr(text, '\n');
+    if (line != NULL)
+        memmove(text, line + 1, strlen(line + 1) + 1);
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?';
+}
+
+/* Of a trial that did not end as it should. */
+static void explain(const struct ns_live_update *update, int messages, struct ns_reason *reason)
+{
+    char text[NS_REASON_MAX / 2];
+
+    last_message(messages, text, sizeof(text));
+    if (text[0] != '\0')
+        snprintf(reason->text, sizeof(reason->text), "%s could not take over: %s", update->binary,
+                 text);
+    else
+        snprintf(reason->text, sizeof(reason->text),
+                 "%s could not take over, and does not say why: it is another program or version",
+                 update->binary);
+}
+
+static int try_state(struct ns_live_update *update, int state, int messages,
+                     struct ns_reason *reason)
+{
+    pid_t child;
+    int error, status;
+
+    fcntl(state, F_SETFD, 0);
+    error = run_binary(update, state, messages, &child);
+    if (error != 0)
+        return error;
+    status = wait_for(child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NS_LIVE_UPDATE_FITS)
+        return 0;
+    explain(update, messages, reason);
+    return -EINVAL;
+}
+
 /* Could it take over? In the end nobody could come back. */
 static int try_binary(struct ns_live_update *update, struct ns_reason *reason)
 {
-    int state = ns_live_state_make(update->server, update->request), error, status = 0;
-    pid_t child;
+    int state = ns_live_state_make(update->server, update->request), messages, error;
 
     if (state < 0)
         return state;
-    fcntl(state, F_SETFD, 0);
-    error = run_binary(update, state, &child);
-    if (error == 0)
-        status = wait_for(child);
+    messages = memfd_create("messages", MFD_CLOEXEC);
+    error = messages < 0 ? -errno : try_state(update, state, messages, reason);
+    if (messages >= 0)
+        close(messages);
     close(state);
-    if (error != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == NS_LIVE_UPDATE_FITS))
-        return error;
-    snprintf(
-        reason->text, sizeof(reason->text),
-        "%s could not take over: it is another program or version, or does not like its command "
-        "line; the daemon's log says more",
-        update->binary);
-    return -EINVAL;
+    return error;
 }
 
 /* The reply is part of the state: the new process sends it. Comes back only if that can't be run. */
@@ -165,7 +224,7 @@ static int become(struct ns_live_update *update)
     if (state < 0)
         return state;
     ns_live_state_keep_open(update->server, state, true);
-    error = run_binary(update, state, NULL);
+    error = run_binary(update, state, -1, NULL);
     ns_live_state_keep_open(update->server, state, false);
     close(state);
     return error;

@@ -73,6 +73,10 @@ int ns_live_state_open(struct ns_live_state **state, struct ns_reason *reason);
 /* Take it from a descriptor that is the caller's. 0; -EINVAL with a sentence. */
 int ns_live_state_open_fd(int fd, struct ns_live_state **state, struct ns_reason *reason);
 
+/* Is this where the clients come from? -EINVAL with a sentence if it is another socket: it can't be changed. */
+int ns_live_state_check_socket(const struct ns_live_state *state, const char *path,
+                               struct ns_reason *reason);
+
 /* For ns_server_options, and the journal. */
 int ns_live_state_listening(const struct ns_live_state *state);
 int ns_live_state_lock(const struct ns_live_state *state);

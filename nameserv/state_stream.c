@@ -27,6 +27,7 @@ static const struct shape {
     [NS_STATE_WATCH] = {1, 2},  [NS_STATE_EVENT] = {0, 3},   [NS_STATE_TXN] = {1, 0},
     [NS_STATE_END] = {2, 0},    [NS_STATE_SPECIAL] = {0, 2}, [NS_STATE_DOMAIN] = {6, 0},
     [NS_STATE_QUOTAS] = {0, 2}, [NS_STATE_RING] = {7, 0},    [NS_STATE_HANDED] = {4, 0},
+    [NS_STATE_SOCKET] = {0, 1},
 };
 
 static size_t padded(size_t size)

@@ -43,6 +43,7 @@ enum ns_state_type {
                            connection comes next, unless the guest is ignored; after all sockets */
     NS_STATE_HANDED = 12, /* of the connection before it, for its next INTRODUCE. Numbers:
                              NS_HANDED_MAX descriptors */
+    NS_STATE_SOCKET = 13, /* text: path of the control socket */
 };
 
 #define NS_STATE_NONE UINT64_MAX /* no descriptor */

@@ -239,6 +239,21 @@ def test_damaged_files_are_refused(names_only, journal):
     assert "format 99" in refused(names_only, journal)
 
 
+def test_names_that_the_stack_refuses(names_only, kedged, journal):
+    """They were plain names while there was no stack: the message says which journal, which name, and how to mend it."""
+    daemon = names_only("reply")
+    daemon.names.write("/port/p0/mtu", "5")
+    kill(daemon)
+    with pytest.raises(AssertionError) as error:
+        kedged(args=["--journal", journal])
+    for words in (f"{journal}: the name below stands in this journal", "/port/p0/mtu", f"--names-only --journal {journal}"):
+        assert words in str(error.value)
+    mended = names_only("reply")
+    mended.names.remove("/port")
+    kill(mended)
+    kedged(args=["--journal", journal])
+
+
 def test_a_torn_tail_is_what_was_not_acknowledged(names_only, journal):
     daemon = names_only()
     daemon.names.write("/vm/first", "1")

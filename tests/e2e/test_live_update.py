@@ -290,8 +290,10 @@ def test_refusals(names_only, binary, tmp_path, kedged):
     assert "could not take over" in control(n, "-s")
     assert control(n, "-f", binary) == "OK"
     assert control(n, "-c", "--no-such-option") == "OK"
-    assert "could not take over" in control(n, "-s")
+    assert "could not take over: kedged: --no-such-option" in control(n, "-s")
     assert "no-such-option" in daemon.log
+    assert control(n, "-c", f"--names-only --socket {tmp_path}/other") == "OK"
+    assert f"keeps the control socket, which is {daemon.socket}" in control(n, "-s")
     n.write("/vm/still", "here")
     assert n.read("/vm/still") == "here", "the old one goes on"
     assert control(n, "-a") == "OK"

@@ -61,13 +61,13 @@ def test_save_writes_mounts_first_and_can_be_read_again(server, kedged):
 def test_mistakes_are_told_by_line(server, tmp_path):
     file = tmp_path / "wrong.conf"
     file.write_text("mount add /a xenstore\nmount add /a plain\nmount add /b sideways\nmount add /c.d/ plain\n"
-                    "mount del /a\nmount add /flow/x plain\nmount add /stats/x plain\n")
+                    "mount del /a\nmount add /flow/x plain\nmount add /stats/x plain\nrout add 10.0.0.0/8\n")
     result = server.ctl(["check", file], check=False)
     assert result.returncode == 1
     lines = [line.split(":", 1)[1] for line in result.stdout.splitlines()]
-    assert [int(line.split(":")[0]) for line in lines] == [2, 3, 4, 5, 6, 7]
+    assert [int(line.split(":")[0]) for line in lines] == [2, 3, 4, 5, 6, 7, 8]
     for line, words in zip(lines, ("hangs there already", "plain or xenstore", "does not end in '/'",
-                                   "mount add PATH", "a module's", "a module's")):
+                                   "mount add PATH", "a module's", "a module's", 'mean "route"')):
         assert words in line
 
 

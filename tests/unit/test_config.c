@@ -20,6 +20,7 @@ enum { TOLD_MAX = 16 };
 static struct ns_store *store;
 static struct links_mount *mount;
 static unsigned told_lines[TOLD_MAX], told;
+static bool names_only;
 static char told_texts[TOLD_MAX][512];
 
 static int set_up(void **state)
@@ -28,6 +29,7 @@ static int set_up(void **state)
 
     (void)state;
     told = 0;
+    names_only = false;
     assert_int_equal(ns_store_new(&options, &store), 0);
     assert_int_equal(links_new(store, &mount), 0);
     return 0;
@@ -49,8 +51,16 @@ static void tell(const char *file, unsigned line, const char *text)
     snprintf(told_texts[told++], sizeof(told_texts[0]), "%s", text);
 }
 
+enum purpose { CHECK, COMMIT };
+
+static int read_file(const struct config_file *file, enum purpose purpose, unsigned *commands)
+{
+    return purpose == CHECK ? config_check(file, NULL, store, commands)
+                            : config_commit(file, store, commands);
+}
+
 /* Read a text as a configuration file. */
-static int read_text(const char *text, enum config_purpose purpose, unsigned *commands)
+static int read_text(const char *text, enum purpose purpose, unsigned *commands)
 {
     char path[] = "/tmp/kedge-test-config-XXXXXX";
     int fd = mkstemp(path), error;
@@ -58,7 +68,9 @@ static int read_text(const char *text, enum config_purpose purpose, unsigned *co
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     close(fd);
-    error = config_read(store, path, purpose, tell, commands);
+    error =
+        read_file(&(struct config_file){.path = path, .names_only = names_only, .mistake = tell},
+                  purpose, commands);
     unlink(path);
     return error;
 }
@@ -77,7 +89,7 @@ static void commits_all_at_once(void **state)
     assert_int_equal(
         read_text("# ports\n\nport add p0 devargs net_null0\nname set /tool/x \"a b\" # x\n"
                   "iface add i0 on port p0 address 10.0.0.1/24",
-                  CONFIG_COMMIT, &commands),
+                  COMMIT, &commands),
         0);
     assert_int_equal(commands, 3);
     assert_int_equal(told, 0);
@@ -93,7 +105,7 @@ static void check_commits_nothing(void **state)
     unsigned commands;
 
     (void)state;
-    assert_int_equal(read_text("port add p0 devargs net_null0\n", CONFIG_CHECK, &commands), 0);
+    assert_int_equal(read_text("port add p0 devargs net_null0\n", CHECK, &commands), 0);
     assert_int_equal(commands, 1);
     assert_int_equal(ns_store_version(store)->number, before);
     assert_false(exists("/port/p0"));
@@ -111,7 +123,7 @@ static void every_mistake_with_its_line(void **state)
                           "port add p1 devargs net_null1 mtu 5\n"
                           "port add \"p2\n"
                           "iface add i1 on nothing p0\n",
-                          CONFIG_COMMIT, &commands) < 0);
+                          COMMIT, &commands) < 0);
     assert_int_equal(told, 5);
     for (unsigned i = 0; i < told; i++)
         assert_int_equal(told_lines[i], i + 2);
@@ -130,7 +142,7 @@ static void mistakes_between_lines(void **state)
                           "port add p1 devargs net_null1\n"
                           "bridge add br0 port p1\n"
                           "iface add i0 on port p1\n",
-                          CONFIG_CHECK, &commands) < 0);
+                          CHECK, &commands) < 0);
     assert_int_equal(told, 2);
     assert_int_equal(told_lines[0], 1);
     assert_true(told_lines[1] == 3 || told_lines[1] == 4);
@@ -144,7 +156,7 @@ static void deleted_must_be_there(void **state)
     (void)state;
     assert_int_equal(read_text("port add p0 devargs net_null0\nport del p0\nport del p0\n"
                                "route del 10.0.0.0/8\nport set p1 mtu 1400 devargs net_null1\n",
-                               CONFIG_CHECK, &commands),
+                               CHECK, &commands),
                      -ENOENT);
     assert_int_equal(told, 2);
     assert_int_equal(told_lines[0], 3);
@@ -162,7 +174,7 @@ static void deleted_routes_leave_nothing(void **state)
     assert_int_equal(read_text("route add 10.0.0.0/8 reject\nroute add 10.0.0.0/16 reject\n"
                                "route add 11.0.0.0/8 reject\nroute del 10.0.0.0/8\n"
                                "route del 11.0.0.0/8\n",
-                               CONFIG_COMMIT, &commands),
+                               COMMIT, &commands),
                      0);
     assert_true(exists("/route/10.0.0.0/16"));
     assert_false(exists("/route/10.0.0.0/8") || exists("/route/11.0.0.0"));
@@ -175,7 +187,7 @@ static void last_line_counts(void **state)
 
     (void)state;
     assert_int_equal(read_text("port add p0 devargs net_null0 mtu 1500\n\nport set p0 mtu 3\n",
-                               CONFIG_CHECK, &commands),
+                               CHECK, &commands),
                      -EINVAL);
     assert_int_equal(told, 1);
     assert_int_equal(told_lines[0], 3);
@@ -186,7 +198,7 @@ static void stack_names_are_refused(void **state)
     unsigned commands;
 
     (void)state;
-    assert_true(read_text("port add p0 devargs net_null0\nname set /port/p0/id 3\n", CONFIG_COMMIT,
+    assert_true(read_text("port add p0 devargs net_null0\nname set /port/p0/id 3\n", COMMIT,
                           &commands) < 0);
     assert_int_equal(told, 1);
     assert_int_equal(told_lines[0], 2);
@@ -197,10 +209,27 @@ static void no_such_file(void **state)
     unsigned commands;
 
     (void)state;
-    assert_int_equal(config_read(store, "/nonexistent/file", CONFIG_CHECK, tell, &commands),
+    assert_int_equal(read_file(&(struct config_file){.path = "/nonexistent/file", .mistake = tell},
+                               CHECK, &commands),
                      -ENOENT);
     assert_int_equal(told, 1);
     assert_int_equal(told_lines[0], 0);
+}
+
+static void only_names_are_configured_without_a_stack(void **state)
+{
+    unsigned commands;
+
+    (void)state;
+    names_only = true;
+    assert_int_equal(read_text("name add /a b\nport add p0 devargs net_null0\n", COMMIT, &commands),
+                     -EINVAL);
+    assert_int_equal(told, 1);
+    assert_int_equal(told_lines[0], 2);
+    assert_non_null(strstr(told_texts[0], "'port' is of the stack"));
+    assert_false(exists("/a"));
+    assert_int_equal(read_text("name add /a b\n", COMMIT, &commands), 0);
+    assert_true(exists("/a"));
 }
 
 static void empty_file(void **state)
@@ -208,7 +237,7 @@ static void empty_file(void **state)
     unsigned commands;
 
     (void)state;
-    assert_int_equal(read_text("", CONFIG_COMMIT, &commands), 0);
+    assert_int_equal(read_text("", COMMIT, &commands), 0);
     assert_int_equal(commands, 0);
 }
 
@@ -228,6 +257,7 @@ int main(void)
         CASE(last_line_counts),
         CASE(stack_names_are_refused),
         CASE(no_such_file),
+        CASE(only_names_are_configured_without_a_stack),
         CASE(empty_file),
     };
 

@@ -133,7 +133,6 @@ static void mistakes(void **state)
         {"--cores 0-99", "--cores", "0,2-3"},
         {"--check", "--check", "--config FILE"},
         {"--names-only --workers 2", "--workers", "leave one of the two out"},
-        {"--names-only --check --config f", "--check", "--names-only"},
         {"--file-prefix a/b", "--file-prefix", "leave out"},
         {"--neigh-delay 0", "--neigh-delay", "from 1"},
     };

@@ -34,6 +34,7 @@ static const struct ns_state_record records[] = {
     {.type = NS_STATE_RING, .numbers = {5, NS_STATE_NONE, 3, 6, 7, 8, NS_STATE_NONE}},
     {.type = NS_STATE_CONNECTION, .numbers = {NS_STATE_NONE, 0, 1}, .texts = {TEXT(""), TEXT("")}},
     {.type = NS_STATE_HANDED, .numbers = {9, 10, 11, NS_STATE_NONE}},
+    {.type = NS_STATE_SOCKET, .texts = {TEXT("/run/kedge/kedged.sock")}},
 };
 enum { RECORDS = sizeof(records) / sizeof(records[0]) };
 
