@@ -80,7 +80,9 @@ class Report:
         except OSError:
             return
         new = [what(result) for result in self.data["results"]]
-        self.data["results"] = [result for result in before if what(result) not in new] + self.data["results"]
+        kept = [result for result in before if what(result) not in new]
+        self.data["results"] = kept + self.data["results"]
+        self.data["earlier"] = bool(kept)
 
     def write(self):
         with open(self.path("json"), "w", encoding="ascii") as file:

@@ -74,7 +74,8 @@ def section(path):
     parts = [f"## {data['benchmark']}", table(data["results"]),
              f"`{data['command']}` on {machine['date']}, commit {machine['commit']}: {machine['cores']} cores of "
              f"{machine['cpu']}, Linux {machine['kernel']}, DPDK {machine['dpdk']}, {machine['hugepages']} hugepages "
-             f"of 2 MiB. {PLACES.get(data['benchmark'], STACK)}"]
+             f"of 2 MiB. {PLACES.get(data['benchmark'], STACK)}"
+             + (" Figures that this command does not measure are from earlier runs." if data.get("earlier") else "")]
     if os.path.exists(picture):
         os.makedirs(PICTURES, exist_ok=True)
         shutil.copy(picture, PICTURES)
