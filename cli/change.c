@@ -45,8 +45,13 @@ static int do_op(struct session *session, uint32_t tx, const struct command_op *
 }
 
 /* A name that must or must not be there has its own sentence; all else is explained by the daemon. */
-static int op_refused(struct session *session, const struct command_op *op, int rc)
+static int op_refused(struct session *session, const struct command *command,
+                      const struct command_op *op, int rc)
 {
+    bool listed = command->whole && strcmp(command->noun, "name") != 0;
+
+    if (op->kind == COMMAND_PRESENT && rc == -ENOENT && listed)
+        return refused_absent(command->noun, op->value);
     if ((op->kind == COMMAND_PRESENT && rc == -ENOENT) ||
         (op->kind == COMMAND_ABSENT && rc == -EEXIST))
         return refused("%s", op->value);
@@ -69,7 +74,7 @@ static int try_change(struct session *session, const struct command *command, bo
     for (size_t i = 0; i < command->op_count; i++) {
         rc = do_op(session, tx, &command->ops[i]);
         if (rc != 0) {
-            int status = op_refused(session, &command->ops[i], rc);
+            int status = op_refused(session, command, &command->ops[i], rc);
 
             ns_client_end(session->client, tx, 0);
             return status;

@@ -123,12 +123,9 @@ static int unknown_member(struct parser *parser, const struct noun *noun, const 
 
 static int del_object(struct parser *parser, const struct noun *noun)
 {
-    char hint[64] = "";
-    int rc;
+    int rc = require_present(parser, "");
 
-    if (noun->properties->keyword != NULL) /* a name of any kind is in no list of its own */
-        snprintf(hint, sizeof(hint), "; `kedgectl %s show` lists what there is", noun->name);
-    rc = require_present(parser, hint);
+    parser->command->whole = true;
     if (rc == 0)
         rc = parser_add_path(parser, COMMAND_REMOVE, parser->object);
     if (rc == 0 && noun->prunes) {
@@ -181,7 +178,11 @@ static int parse_words(struct parser *parser)
     while (*verb != NULL && (word == NULL || strcmp(*verb, word) != 0))
         verb++;
     if (*verb == NULL) {
-        words_refuse(parser->why, "something to be done here", word == NULL ? "" : word, verbs);
+        if (word == NULL)
+            parser_refuse(parser, "what is to be done with \"%s\"? add, set or del would be right",
+                          noun->name);
+        else
+            words_refuse(parser->why, "something to be done here", word, verbs);
         return -ENOENT;
     }
     parser->command->verb = *verb;
@@ -198,6 +199,7 @@ int command_parse(const char *const *words, size_t count, struct command *comman
     int rc;
 
     command->noun = command->verb = NULL;
+    command->whole = false;
     command->op_count = 0;
     why[0] = '\0';
     rc = parse_words(&parser);

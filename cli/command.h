@@ -49,6 +49,7 @@ struct command_op {
 
 struct command {
     const char *noun, *verb; /* as in the table; static */
+    bool whole;              /* del: of the object itself, not of a member of it */
     struct command_op ops[COMMAND_OPS_MAX];
     size_t op_count;
 };

@@ -5,10 +5,12 @@
  * the names that it is derived from, and all that follows from it.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "cli/json.h"
 #include "cli/text.h"
@@ -232,6 +234,13 @@ static void write_graph(struct graph *graph)
     fputs(graph->json ? "]}\n" : "}\n", graph->out);
 }
 
+/* Of dot, or of the shell that started it. */
+static bool is_broken_pipe(int status)
+{
+    return (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE) ||
+           (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGPIPE);
+}
+
 /* Written for dot, which draws it on our standard output. */
 static int draw(struct graph *graph)
 {
@@ -245,6 +254,8 @@ static int draw(struct graph *graph)
         return refused("dot can't be started: %s", strerror(errno));
     write_graph(graph);
     status = pclose(graph->out);
+    if (is_broken_pipe(status))
+        raise(SIGPIPE); /* as if it had been ours: whoever reads the drawing has gone */
     return status == 0 ? EXIT_DONE : refused("dot has failed; its own words are above");
 }
 

@@ -81,6 +81,16 @@ static int apply_static(struct parser *parser, const struct property *property)
     return write_object(parser, parser_text("%s static", parser_take(parser)));
 }
 
+static int apply_mac(struct parser *parser, const struct property *property)
+{
+    const char *word = parser->words[0];
+
+    if (!words_is_mac(word))
+        return parser_refuse(parser, "\"%.64s\" is not a MAC address; 52:54:00:12:34:56 would be",
+                             word);
+    return apply_static(parser, property);
+}
+
 static int apply_next_hop(struct parser *parser, const struct property *property)
 {
     if (has_write(parser))
@@ -94,9 +104,14 @@ static int apply_next_hop(struct parser *parser, const struct property *property
 /* action route|drop|count, or action via ADDRESS */
 static int apply_action(struct parser *parser, const struct property *property)
 {
-    const char *word = parser_take(parser);
+    static const char *const actions[] = {"route", "via", "drop", "count", NULL};
+    const char *const *action = actions, *word = parser_take(parser);
     bool via = strcmp(word, "via") == 0 && parser->count > 0;
 
+    while (*action != NULL && strcmp(*action, word) != 0)
+        action++;
+    if (*action == NULL && strchr(word, ' ') == NULL) /* "via ADDRESS" may be one word */
+        return words_refuse(parser->why, "an action", word, actions);
     return write_below(parser, property->name, "",
                        via ? parser_text("via %s", parser_take(parser)) : strdup(word));
 }
@@ -125,8 +140,8 @@ static const struct property fdb_properties[] = {
     {0},
 };
 static const struct property neigh_properties[] = {
-    {"mac", "MAC", false, false, apply_static, NULL},
-    {"lladdr", "MAC", false, false, apply_static, NULL},
+    {"mac", "MAC", false, false, apply_mac, NULL},
+    {"lladdr", "MAC", false, false, apply_mac, NULL},
     {0},
 };
 static const struct property route_properties[] = {

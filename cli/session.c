@@ -40,12 +40,22 @@ void session_close(struct session *session)
     session->client = NULL;
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), end_size = strlen(end);
+
+    return size >= end_size && strcmp(text + size - end_size, end) == 0;
+}
+
 int session_refused(struct session *session, const char *what, int error)
 {
     const char *reason = error == -EPIPE ? "" : ns_client_reason(session->client);
 
     if (error == -EPIPE)
         return refused("the daemon has closed the connection");
+    /* The same as of an object; whoever computes a name may know more than that it is not there. */
+    if (error == -ENOENT && *what == '/' && (*reason == '\0' || ends_with(reason, "no such name")))
+        return refused("there is no %s", what);
     /* The daemon's sentences begin with the name that they are about. */
     if (*reason != '\0' && strncmp(reason, what, strlen(what)) == 0)
         return refused("%s", reason);
@@ -85,6 +95,11 @@ int refused(const char *format, ...)
     say(format, args);
     va_end(args);
     return EXIT_REFUSED;
+}
+
+int refused_absent(const char *noun, const char *sentence)
+{
+    return refused("%s; `kedgectl %s show` lists what there is", sentence, noun);
 }
 
 int usage(const char *format, ...)

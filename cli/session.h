@@ -33,6 +33,9 @@ int session_refused(struct session *session, const char *what, int error);
 /* Say a refusal of our own on stderr. Returns EXIT_REFUSED. */
 int refused(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same of an object that is not there: "there is no port p9", and how to see those that are. */
+int refused_absent(const char *noun, const char *sentence);
+
 /* Say wrong usage on stderr. Returns EXIT_USAGE. */
 int usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -344,6 +344,15 @@ static void split_keys(struct view *view, const char *path)
     }
 }
 
+static int refuse_absent(const char *noun, const char *title)
+{
+    char *sentence = must_printf("there is no %s", title);
+    int status = refused_absent(noun, sentence);
+
+    free(sentence);
+    return status;
+}
+
 /* All of one bridge or interface were asked for, and there are none: it may be missing itself. */
 static int refuse_without(struct view *view, const char *owner)
 {
@@ -356,7 +365,7 @@ static int refuse_without(struct view *view, const char *owner)
         return usage("%s", why);
     rc = tree_read(view->session, 0, path, 0, &node);
     tree_free(&node);
-    return rc == -ENOENT ? refused("there is no %s", title) : EXIT_DONE;
+    return rc == -ENOENT ? refuse_absent(owner, title) : EXIT_DONE;
 }
 
 static int show_table(struct view *view, const struct noun *noun, const char *title)
@@ -380,7 +389,7 @@ static int show_table(struct view *view, const struct noun *noun, const char *ti
         if (status != EXIT_DONE)
             return status;
     } else if (rc == -ENOENT && view->key_count > 0 && stats_rc != 0) {
-        return refused("there is no %s", title);
+        return refuse_absent(noun->name, title);
     }
     view->table.columns = noun->columns;
     noun->rows(view);

@@ -82,17 +82,10 @@ static bool read_proto(const char *text, uint32_t *low, uint32_t *high)
     return true;
 }
 
-/* Six pairs of hexadecimal digits, with colons between. */
 static bool read_mac(const char *text, uint32_t *low, uint32_t *high)
 {
     (void)low, (void)high;
-    for (int i = 0; i < 6; i++, text += 2) {
-        if (i > 0 && *text++ != ':')
-            return false;
-        if (strspn(text, "0123456789abcdefABCDEF") < 2)
-            return false;
-    }
-    return *text == '\0';
+    return words_is_mac(text);
 }
 
 static bool read_name(const char *text, uint32_t *low, uint32_t *high)

@@ -201,3 +201,14 @@ int words_refuse(char *why, const char *what, const char *word, const char *cons
                                            : ", ");
     return -EINVAL;
 }
+
+bool words_is_mac(const char *word)
+{
+    for (int i = 0; i < 6; i++, word += 2) {
+        if (i > 0 && *word++ != ':')
+            return false;
+        if (!isxdigit((unsigned char)word[0]) || !isxdigit((unsigned char)word[1]))
+            return false;
+    }
+    return *word == '\0';
+}

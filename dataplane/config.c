@@ -260,6 +260,14 @@ static void read_line(struct config_reader *reader, const char *line, size_t siz
     command_free(&command);
 }
 
+/* Some editors begin a file of UTF-8 with a byte order mark. */
+static size_t mark_size(const struct config_reader *reader, const char *line)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+
+    return reader->line == 1 && strncmp(line, mark, strlen(mark)) == 0 ? strlen(mark) : 0;
+}
+
 static int read_lines(struct config_reader *reader)
 {
     FILE *stream = fopen(reader->file->path, "re");
@@ -271,9 +279,13 @@ static int read_lines(struct config_reader *reader)
         add_mistake(reader, 0, errno, "it can't be opened: %s", strerror(errno));
         return reader->error;
     }
-    for (reader->line = 1; (size = getline(&line, &room, stream)) >= 0; reader->line++)
+    for (reader->line = 1; (size = getline(&line, &room, stream)) >= 0; reader->line++) {
+        size_t mark = mark_size(reader, line);
+
         if (!is_mistaken(reader, reader->line))
-            read_line(reader, line, (size_t)size - (size > 0 && line[size - 1] == '\n'));
+            read_line(reader, line + mark,
+                      (size_t)size - mark - (size > 0 && line[size - 1] == '\n'));
+    }
     if (ferror(stream))
         add_mistake(reader, 0, errno, "it can't be read: %s", strerror(errno));
     free(line);

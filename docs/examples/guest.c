@@ -3,8 +3,9 @@
  * An example of a guest over a ring page, and of the monitor that attaches it:
  *
  *     build/examples/guest 7                                   (as root; prints what happens)
- *     kedgectl write /local/domain/7/request 'how are you'     -> the guest writes its reply
- *     kedgectl write /local/domain/7/request quit
+ *     kedgectl name add /local/domain/7/request 'how are you'  -> the guest writes its reply
+ *     kedgectl name read /local/domain/7/reply
+ *     kedgectl name set /local/domain/7/request quit
  *
  * The monitor makes the domain's home, a page, and two eventfds, and introduces them over the control
  * socket. The guest here is a process that inherits them; a unikernel's monitor would map the page into
@@ -116,9 +117,17 @@ int main(int argc, char **argv)
 {
     unsigned domid = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1;
     struct ns_guest_ring ring;
-    int error = ns_guest_ring_new(&ring);
+    int error;
     pid_t guest;
 
+    if (argc > 2 || domid == 0) {
+        fprintf(stderr,
+                "Usage: %s [DOMAIN]\nA guest over a ring page, as the domain of this number "
+                "(1).\n",
+                argv[0]);
+        return EXIT_FAILURE;
+    }
+    error = ns_guest_ring_new(&ring);
     if (error < 0) {
         fprintf(stderr, "no ring can be made: %s\n", strerror(-error));
         return EXIT_FAILURE;

@@ -90,8 +90,16 @@ static int run(struct ns_client *client, const char *path, int count)
 int main(int argc, char **argv)
 {
     struct ns_client *client;
-    int error = ns_client_open(NULL, &client); /* $KEDGE_SOCKET, else the usual one */
+    int error;
 
+    if (argc > 3 || (argc > 1 && argv[1][0] != '/') || (argc > 2 && atoi(argv[2]) <= 0)) {
+        fprintf(stderr,
+                "Usage: %s [PATH [COUNT]]\nWrite COUNT (10000) names below PATH (/example), "
+                "and read them.\n",
+                argv[0]);
+        return EXIT_FAILURE;
+    }
+    error = ns_client_open(NULL, &client); /* $KEDGE_SOCKET, else the usual one */
     if (error < 0) {
         fprintf(stderr, "no daemon answers: %s\n", strerror(-error));
         return EXIT_FAILURE;

@@ -2,7 +2,7 @@
 /*
  * An example client: print a name and everything below it, and then each change as it happens.
  *
- *     build/examples/watch /neigh
+ *     build/examples/watch /neigh                              (without a path: all names)
  *
  * It shows the calls of nameserv/client.h: listing, reading, watching, and what to do with an event.
  * An event says which name has changed, not how; its value is read afterwards, so it is never older
@@ -79,8 +79,16 @@ static int follow(struct ns_client *client, const char *path)
 int main(int argc, char **argv)
 {
     struct ns_client *client;
-    int error = ns_client_open(NULL, &client); /* $KEDGE_SOCKET, else the usual one */
+    int error;
 
+    if (argc > 2 || (argc == 2 && argv[1][0] != '/' && argv[1][0] != '@')) {
+        fprintf(stderr,
+                "Usage: %s [PATH]\nPrint a name like /neigh with all below it, and each "
+                "change as it happens.\n",
+                argv[0]);
+        return EXIT_FAILURE;
+    }
+    error = ns_client_open(NULL, &client); /* $KEDGE_SOCKET, else the usual one */
     if (error < 0) {
         fprintf(stderr, "no daemon answers: %s\n", strerror(-error));
         return EXIT_FAILURE;

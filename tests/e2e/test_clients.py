@@ -153,3 +153,10 @@ def test_our_own_example(server):
     assert server.names.read("/example/19999") == "19999"
     refused = execute([str(BUILD / "examples/pipeline"), "/stats", "10"], False, env=env)
     assert refused.returncode == 1 and "computed" in refused.stderr
+
+
+@pytest.mark.parametrize("example", ["watch", "pipeline", "guest"])
+def test_examples_say_how_they_are_used(example):
+    for words in ["--help"], ["/a", "/b", "/c", "/d"]:
+        result = execute([str(BUILD / "examples" / example), *words], False)
+        assert result.returncode == 1 and result.stderr.startswith("Usage: "), result

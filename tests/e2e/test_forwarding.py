@@ -131,6 +131,8 @@ def test_nowhere_to_go(routed, route, answer, reason):
         result.stdout
     if reason:
         assert r.kedged.stat(f"total/drop/{reason}") == 1
+        flow, = json.loads(r.kedged.ctl("flow why dst=10.9.0.1 --json").stdout)
+        assert flow["action"] == (route.split() or [reason])[-1]
     else:
         assert r.kedged.stat("total/drop/unreachable") + r.kedged.stat("total/drop/hold-timeout") == 1
         assert r.names.read("/neigh/i2/10.2.0.77") == "failed"

@@ -81,6 +81,8 @@ def test_version_and_help():
     ("port show --once", "does not take --once"),
     ("route add 10.0.0.0/8 reject --timeout 1", "--timeout goes with --applied"),
     ("route add 10.0.0.0/8 vai 10.0.0.1", 'did you mean "via"?'),
+    ("flow add x action vai 10.0.0.1", '"vai" is not an action; did you mean "via"?'),
+    ("neigh add br0 10.0.0.9 mac zz", '"zz" is not a MAC address'),
     ("port show a b", '"b" is too much'),
     ("neigh show br0 --dependents", "of which one?"),
     ("name read route", "begins with '/'"),
@@ -103,7 +105,7 @@ def test_wrong_usage(daemon, words, says):
 def test_refusals_in_json(daemon, tmp_path):
     """On stderr, as stdout holds answers only; wherever --json stands."""
     for words, status, says in (("route del 10.0.0.0/8 --json", 1, "there is no route 10.0.0.0/8"),
-                                ("--json name read /nope", 1, "/nope"),
+                                ("--json name read /nope", 1, "there is no /nope"),
                                 ("port add x --json devargs net_null7 mtu 5", 1, "/port/x/mtu"),
                                 ("--jsno --json", 2, '"--jsno" is not a flag')):
         assert refused(daemon, words, status).startswith(says)
@@ -179,7 +181,7 @@ def test_the_daemon_gives_the_reason(daemon):
     said = refused(daemon, "route add 10.8.0.1/16 via 10.0.0.1")
     assert "/route/10.8.0.1/16" in said and "10.8.0.0/16" in said
     assert "protocol" in refused(daemon, "flow add x proto=tpc")
-    assert "MAC" in refused(daemon, "neigh set br0 10.0.0.5 mac 02:00")
+    assert "MAC" in refused(daemon, "fdb add br0 02:00 port p1")
 
 
 def test_all_or_nothing(daemon):
@@ -215,7 +217,8 @@ def test_names_of_any_kind(daemon):
     daemon.ctl("name perms /app/x n0 r5")
     assert daemon.ctl("name perms /app/x").stdout == "n0 r5\n"
     daemon.ctl("name del /app")
-    assert "/app: " in refused(daemon, "name read /app")
+    for verb in "read", "show", "list", "perms", "del":
+        assert refused(daemon, f"name {verb} /app") == "kedgectl: there is no /app\n"
 
 
 # What a user may write, to be read by another one on a terminal.
@@ -261,7 +264,9 @@ def test_show_ports(daemon):
     assert port["devargs"] == "net_null1,no-rx=1" and port["rx_packets"] == 0
     assert port["mac"] == daemon.names.read("/port/p2/mac")
     assert [port["name"] for port in shown(daemon, "port show")] == ["p1", "p2"]
-    assert "there is no port p9" in refused(daemon, "port show p9")
+    for verb in "show", "del":
+        assert refused(daemon, f"port {verb} p9") == (
+            "kedgectl: there is no port p9; `kedgectl port show` lists what there is\n")
 
 
 def test_show_what_is_configured(daemon):

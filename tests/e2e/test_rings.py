@@ -261,9 +261,9 @@ def test_the_example(daemon, busy):
                                env={**os.environ, "KEDGE_SOCKET": str(daemon.socket)})
     try:
         wait_until(lambda: introduced(daemon.names, 9), 10, "the example introduces its guest")
-        daemon.names.write("/local/domain/9/request", "how are you")
+        daemon.ctl(["name", "add", "/local/domain/9/request", "how are you"])
         assert daemon.wait_name("/local/domain/9/reply", "how are you: fine")
-        daemon.names.write("/local/domain/9/request", "quit")
+        daemon.ctl("name set /local/domain/9/request quit")
         assert example.wait(10) == 0
         assert "asked: how are you" in example.stdout.read()
         wait_until(lambda: not introduced(daemon.names, 9), 10, "the guest's end is noticed")

@@ -2,8 +2,10 @@
 """Seeing what a change does: kedgectl graph, top and trace."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import xml.etree.ElementTree
 
@@ -61,6 +63,19 @@ def test_graph_is_drawn(routed):
     drawing = xml.etree.ElementTree.fromstring(r.kedged.ctl(f"graph {NEIGHBOUR} --svg").stdout)
     assert drawing.tag.endswith("svg")
     assert NEIGHBOUR in "".join(drawing.itertext())
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
+def test_nobody_reads_the_drawing(kedged):
+    """Like any program whose reader has gone: ended by SIGPIPE, without a word."""
+    daemon = kedged("flow add all\n")
+    read, write = os.pipe()
+    os.close(read)
+    graph = subprocess.Popen([KEDGECTL, "--socket", daemon.socket, "graph", "--svg"], stdout=write,
+                             stderr=subprocess.PIPE, text=True, restore_signals=True)
+    os.close(write)
+    assert graph.communicate(timeout=20 * SLOW)[1] == ""
+    assert graph.returncode == -signal.SIGPIPE
 
 
 def test_graph_of_nobody(kedged):

@@ -87,9 +87,10 @@ static void commits_all_at_once(void **state)
 
     (void)state;
     assert_int_equal(
-        read_text("# ports\n\nport add p0 devargs net_null0\nname set /tool/x \"a b\" # x\n"
-                  "iface add i0 on port p0 address 10.0.0.1/24",
-                  COMMIT, &commands),
+        read_text(
+            "\xef\xbb\xbf# ports\n\nport add p0 devargs net_null0\nname set /tool/x \"a b\" # x\n"
+            "iface add i0 on port p0 address 10.0.0.1/24",
+            COMMIT, &commands),
         0);
     assert_int_equal(commands, 3);
     assert_int_equal(told, 0);
@@ -160,9 +161,11 @@ static void deleted_must_be_there(void **state)
                      -ENOENT);
     assert_int_equal(told, 2);
     assert_int_equal(told_lines[0], 3);
-    assert_non_null(strstr(told_texts[0], "there is no port p0; "));
+    assert_non_null(strstr(told_texts[0], "there is no port p0"));
     assert_int_equal(told_lines[1], 4);
-    assert_non_null(strstr(told_texts[1], "there is no route 10.0.0.0/8; "));
+    assert_non_null(strstr(told_texts[1], "there is no route 10.0.0.0/8"));
+    for (int i = 0; i < 2; i++) /* there may be no daemon */
+        assert_null(strstr(told_texts[i], "kedgectl"));
 }
 
 /* The address of a route goes with its last length. */
