@@ -46,7 +46,7 @@ def configured(names):
     """What users have written: all but what the stack has."""
     roots = ("/port", "/bridge", "/fdb", "/iface", "/neigh", "/route", "/flow", "/tool")
     tree = {path: value for root in roots for path, value in names.tree(root).items()}
-    ours = re.compile(r"/port/[^/]*/(link|mac|id|lcore|error)$")
+    ours = re.compile(r"/port/[^/]*/(link|mac|id|lcore|error)$|/tool/xenstored/")
     return {path: value for path, value in tree.items() if not ours.search(path) and "learned" not in value}
 
 
