@@ -6,31 +6,21 @@
  * Listeners are told of the same flows: what they are told must be whole as well, each step must begin where the one
  * before ended, and at the end every flow agrees with the tree.
  */
-#include <pthread.h>
-#include <sched.h>
-
-#include "tests/unit/flow_world.h"
+#include "tests/unit/flow_threads.h"
 #include "tests/unit/seed.h"
 
 #include "flows/check.h"
 
-enum { LCORES = 3, FLOWS = 200, MARKS = 200, REQUESTS = 64, HOPS = 2 };
+enum { LCORES = 3, FLOWS = 200, MARKS = 200, HOPS = 2 };
 
 struct lcore {
-    pthread_t thread;
-    unsigned index;
-    struct flow_table *table;
-    struct flow_missing requests[REQUESTS];
-    _Atomic uint32_t asked, answered;
-    _Atomic uint64_t uses;
+    struct flow_thread thread; /* first */
     uint64_t mixed, told, gaps;
     struct adjacency knows[FLOWS]; /* of a flow, since it was first told */
     struct flow_check check;
 };
 
 static struct lcore lcores[LCORES];
-static _Atomic bool stop;
-static _Atomic unsigned drained;
 
 static bool is_whole(const struct adjacency *record)
 {
@@ -56,18 +46,6 @@ static void told(void *arg, const struct flow_change *change)
     self->knows[flow] = *change->to;
 }
 
-static bool lcore_ask(void *arg, const struct flow_missing *missing)
-{
-    struct lcore *self = arg;
-    uint32_t asked = atomic_load_explicit(&self->asked, memory_order_relaxed);
-
-    if (asked - atomic_load_explicit(&self->answered, memory_order_acquire) == REQUESTS)
-        return false;
-    self->requests[asked % REQUESTS] = *missing;
-    atomic_store_explicit(&self->asked, asked + 1, memory_order_release);
-    return true;
-}
-
 static void lcore_packet(struct lcore *self, uint16_t number)
 {
     union flow_key key = {.src = RTE_BE32(0x0a090909),
@@ -77,46 +55,22 @@ static void lcore_packet(struct lcore *self, uint16_t number)
                           .scope = 1,
                           .proto = 17,
                           .kind = FLOW_ROUTED};
-    uint32_t hash = flow_hash(&key);
-    struct flow *flow = flow_find(self->table, &key, hash);
-    struct flow_missing missing;
+    struct flow *flow;
+    const struct adjacency *record = flow_thread_use(&self->thread, &key, &flow);
 
-    if (flow == NULL) {
-        enum flow_turn turn = flow_bind(self->table, &key, hash, &flow, &missing);
-
-        if (turn == FLOW_MISSING)
-            lcore_ask(self, &missing);
-        if (turn != FLOW_BOUND)
-            return;
-    }
-    self->mixed += !is_whole(flow_use(self->table, flow, 60));
-    atomic_fetch_add_explicit(&self->uses, 1, memory_order_relaxed);
+    self->mixed += record != NULL && !is_whole(record);
 }
 
-static void *lcore_main(void *arg)
+static void lcore_packets(struct flow_thread *self, unsigned round)
 {
-    struct lcore *self = arg;
-    uint32_t now = 1000;
-    bool done = false;
+    for (int i = 0; i < 8; i++)
+        lcore_packet((struct lcore *)self, (uint16_t)((round * 8 + i) % FLOWS));
+}
 
-    ns_rcu_register();
-    for (unsigned round = 0; !done; round++) {
-        bool stopping = atomic_load(&stop);
-        bool busy = flow_table_poll(self->table, now);
-
-        flow_table_burst(self->table, 2);
-        for (int i = 0; i < 8 && !stopping; i++)
-            lcore_packet(self, (uint16_t)((round * 8 + i) % FLOWS));
-        if (round % 16 == 0)
-            sched_yield();
-        done = stopping && !busy && atomic_load(&self->answered) == atomic_load(&self->asked);
-        ns_rcu_quiescent();
-    }
-    while (!flow_table_check(self->table, &self->check, 64))
-        flow_table_poll(self->table, ++now);
-    atomic_fetch_add(&drained, 1);
-    ns_rcu_unregister();
-    return NULL;
+static void lcore_over(struct flow_thread *self)
+{
+    while (!flow_table_check(self->table, &((struct lcore *)self)->check, 64))
+        flow_table_poll(self->table, ++self->now);
 }
 
 /* Everything that the decision comes from, in one commit. */
@@ -152,44 +106,12 @@ static void change(unsigned mark)
     must(ns_txn_commit(txn, NULL, NULL));
 }
 
-static void control_round(void)
+static void lcore_new(struct lcore *self)
 {
-    for (int i = 0; i < LCORES; i++) {
-        struct lcore *lcore = &lcores[i];
-        uint32_t answered = atomic_load_explicit(&lcore->answered, memory_order_relaxed);
-
-        while (answered != atomic_load_explicit(&lcore->asked, memory_order_acquire)) {
-            adjacencies_supply(world.adjacencies, &lcore->requests[answered % REQUESTS],
-                               lcore->index);
-            atomic_store_explicit(&lcore->answered, ++answered, memory_order_release);
-        }
-    }
-    ns_store_housekeep(world.store);
-    ns_rcu_quiescent();
-}
-
-static void lcore_start(struct lcore *self, unsigned index)
-{
-    struct flow_table_options options = {.lcore = index,
-                                         .flows = 512,
-                                         .slice = 8,
-                                         .numa_node = -1,
-                                         .missing = lcore_ask,
-                                         .arg = self};
-
-    *self = (struct lcore){.index = index};
-    must(flow_table_new(world.sources, &options, &self->table));
-    assert_int_equal(flow_listener_add(self->table, told, self, true), 0);
-    must(pthread_create(&self->thread, NULL, lcore_main, self));
-}
-
-static uint64_t least_uses(void)
-{
-    uint64_t least = UINT64_MAX;
-
-    for (int i = 0; i < LCORES; i++)
-        least = RTE_MIN(least, atomic_load_explicit(&lcores[i].uses, memory_order_relaxed));
-    return least;
+    *self = (struct lcore){.thread = {.packets = lcore_packets, .over = lcore_over}};
+    flow_thread_new(&self->thread,
+                    (struct flow_table_options){.flows = 512, .slice = 8, .numa_node = -1});
+    assert_int_equal(flow_listener_add(self->thread.table, told, self, true), 0);
 }
 
 static int setup_lcores(void **state)
@@ -206,28 +128,22 @@ static void test_no_mixture(void **state)
 
     (void)state;
     for (unsigned i = 0; i < LCORES; i++)
-        lcore_start(&lcores[i], i);
-    for (unsigned i = 0; i < 6000 * seed_scale() || least_uses() < 20000; i++) {
+        lcore_new(&lcores[i]);
+    flow_threads_run();
+    for (unsigned i = 0; i < 6000 * seed_scale() || flow_threads_least_uses() < 20000; i++) {
         change(1 + i % MARKS);
         for (int j = 0; j < 4; j++)
-            control_round();
+            flow_threads_answer();
         sched_yield();
     }
-    atomic_store(&stop, true);
-    while (atomic_load(&drained) < LCORES) {
-        control_round();
-        ns_rcu_offline();
-        sched_yield();
-        ns_rcu_online();
-    }
+    flow_threads_end();
     for (int i = 0; i < LCORES; i++) {
-        must(pthread_join(lcores[i].thread, NULL));
         assert_int_equal(lcores[i].mixed, 0);
         assert_int_equal(lcores[i].gaps, 0);
         assert_int_equal(lcores[i].check.wrong + lcores[i].check.pending, 0);
         assert_int_equal(lcores[i].check.flows, FLOWS);
         all_told += lcores[i].told;
-        flow_table_free(lcores[i].table);
+        flow_table_free(lcores[i].thread.table);
     }
     assert_true(all_told > FLOWS);
 }

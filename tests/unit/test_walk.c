@@ -3,12 +3,9 @@
  * Notices and walks: slices, batches, storms, flows that come and go under a walk; and real threads, meant
  * to run under ThreadSanitizer as well.
  */
-#include <pthread.h>
-#include <sched.h>
-
 #include <rte_cycles.h>
 
-#include "tests/unit/flow_world.h"
+#include "tests/unit/flow_threads.h"
 #include "tests/unit/seed.h"
 
 #define MAC_A "02:00:00:00:0a:0a"
@@ -348,40 +345,19 @@ static void test_many_definitions(void **state)
 
 /* ---- real threads ---- */
 
-enum { LCORES = 2, DESTINATIONS = 24, REQUESTS = 256 };
+enum { LCORES = 2, DESTINATIONS = 24 };
 
-/* A worker with its ring to the control core: bounded, one writer, one reader. */
 struct lcore {
-    pthread_t thread;
-    unsigned index;
-    struct flow_table *table;
-    struct flow_missing requests[REQUESTS];
-    _Atomic uint32_t asked, answered;
-    uint64_t state;
-    _Atomic uint64_t uses;
-    uint64_t torn;
+    struct flow_thread thread; /* first */
+    uint64_t state, torn;
 };
 
 static struct lcore lcores[LCORES];
-static _Atomic bool stop;
-static _Atomic unsigned drained;
 
 static unsigned lcore_random(struct lcore *self, unsigned n)
 {
     self->state = self->state * UINT64_C(6364136223846793005) + 1442695040888963407;
     return (unsigned)(self->state >> 33) % n;
-}
-
-static bool lcore_ask(void *arg, const struct flow_missing *missing)
-{
-    struct lcore *self = arg;
-    uint32_t asked = atomic_load_explicit(&self->asked, memory_order_relaxed);
-
-    if (asked - atomic_load_explicit(&self->answered, memory_order_acquire) == REQUESTS)
-        return false;
-    self->requests[asked % REQUESTS] = *missing;
-    atomic_store_explicit(&self->asked, asked + 1, memory_order_release);
-    return true;
 }
 
 static union flow_key lcore_key(unsigned i, unsigned dport)
@@ -403,67 +379,24 @@ static union flow_key lcore_key(unsigned i, unsigned dport)
 static void lcore_packet(struct lcore *self)
 {
     union flow_key key = lcore_key(lcore_random(self, DESTINATIONS), 50 + lcore_random(self, 6));
-    uint32_t hash = flow_hash(&key);
-    struct flow *flow = flow_find(self->table, &key, hash);
-    struct flow_missing missing;
-    const struct adjacency *record;
+    struct flow *flow;
+    const struct adjacency *record = flow_thread_use(&self->thread, &key, &flow);
 
-    if (flow == NULL) {
-        enum flow_turn turn = flow_bind(self->table, &key, hash, &flow, &missing);
-
-        if (turn == FLOW_MISSING)
-            lcore_ask(self, &missing);
-        if (turn != FLOW_BOUND)
-            return;
-    }
-    record = flow_use(self->table, flow, 60);
+    if (record == NULL)
+        return;
     self->torn += record->kind >= ADJACENCY_KINDS;
     if (record->kind ==
         ADJACENCY_FORWARD) /* in these MAC addresses the last two bytes are the same */
         self->torn += record->header[4] != record->header[5];
-    atomic_fetch_add_explicit(&self->uses, 1, memory_order_relaxed);
     if (lcore_random(self, 50) == 0)
-        flow_forget(self->table, flow_index(self->table, flow));
+        flow_forget(self->thread.table, flow_index(self->thread.table, flow));
 }
 
-static void *lcore_main(void *arg)
+static void lcore_packets(struct flow_thread *self, unsigned round)
 {
-    struct lcore *self = arg;
-    uint32_t now = 1000;
-    bool done = false;
-
-    ns_rcu_register();
-    for (unsigned round = 0; !done; round++) {
-        bool stopping = atomic_load(&stop);
-        bool busy = flow_table_poll(self->table, now);
-
-        flow_table_burst(self->table, 2);
-        for (int i = 0; i < 8 && !stopping; i++)
-            lcore_packet(self);
-        if (round % 64 == 0)
-            now++;
-        if (round % 8 == 0)
-            sched_yield();
-        done = stopping && !busy && atomic_load(&self->answered) == atomic_load(&self->asked);
-        ns_rcu_quiescent();
-    }
-    atomic_fetch_add(&drained, 1);
-    ns_rcu_unregister();
-    return NULL;
-}
-
-static void control_answers(void)
-{
-    for (int i = 0; i < LCORES; i++) {
-        struct lcore *lcore = &lcores[i];
-        uint32_t answered = atomic_load_explicit(&lcore->answered, memory_order_relaxed);
-
-        while (answered != atomic_load_explicit(&lcore->asked, memory_order_acquire)) {
-            adjacencies_supply(world.adjacencies, &lcore->requests[answered % REQUESTS],
-                               lcore->index);
-            atomic_store_explicit(&lcore->answered, ++answered, memory_order_release);
-        }
-    }
+    for (int i = 0; i < 8; i++)
+        lcore_packet((struct lcore *)self);
+    self->now += round % 64 == 0;
 }
 
 static void control_changes(void)
@@ -492,23 +425,16 @@ static void control_changes(void)
     set(path, value);
 }
 
-static void lcore_start(struct lcore *self, unsigned index)
+static void lcore_new(struct lcore *self)
 {
-    struct flow_table_options options = {.lcore = index,
-                                         .flows = 512,
-                                         .slice = 4,
-                                         .idle_seconds = 3,
-                                         .numa_node = -1,
-                                         .missing = lcore_ask,
-                                         .arg = self};
-
-    *self = (struct lcore){.index = index, .state = seed_next()};
-    must(flow_table_new(world.sources, &options, &self->table));
-    must(pthread_create(&self->thread, NULL, lcore_main, self));
+    *self = (struct lcore){.thread = {.packets = lcore_packets}, .state = seed_next()};
+    flow_thread_new(
+        &self->thread,
+        (struct flow_table_options){.flows = 512, .slice = 4, .idle_seconds = 3, .numa_node = -1});
 }
 
 /* What each flow is bound to is what it would be bound to now, and all is applied. */
-static void check_lcore(struct lcore *self)
+static void check_lcore(const struct flow_thread *self)
 {
     struct ns_subscriber *subscriber = ns_store_subscriber(world.store, self->index);
     const struct flow *flow;
@@ -530,29 +456,6 @@ static void check_lcore(struct lcore *self)
     }
 }
 
-/* Let the lcores come to rest while the control core goes on to answer. */
-static void let_rest(void)
-{
-    atomic_store(&stop, true);
-    while (atomic_load(&drained) < LCORES) {
-        control_answers();
-        ns_store_housekeep(world.store);
-        ns_rcu_offline();
-        sched_yield();
-        ns_rcu_online();
-    }
-}
-
-/* How many packets has the slowest lcore seen? */
-static uint64_t all_busy(void)
-{
-    uint64_t least = UINT64_MAX;
-
-    for (int i = 0; i < LCORES; i++)
-        least = RTE_MIN(least, atomic_load_explicit(&lcores[i].uses, memory_order_relaxed));
-    return least;
-}
-
 static int setup_threads(void **state)
 {
     (void)state;
@@ -570,27 +473,26 @@ static void test_threads(void **state)
     (void)state;
     seed_begin();
     for (unsigned i = 0; i < LCORES; i++)
-        lcore_start(&lcores[i], i);
-    for (unsigned commits = 0; commits < 20000 * seed_scale() || all_busy() < 20000; commits++) {
+        lcore_new(&lcores[i]);
+    flow_threads_run();
+    for (unsigned commits = 0; commits < 20000 * seed_scale() || flow_threads_least_uses() < 20000;
+         commits++) {
         control_changes();
-        control_answers();
-        ns_store_housekeep(world.store);
-        ns_rcu_quiescent();
+        flow_threads_answer();
         if (commits % 4 == 0)
             sched_yield();
     }
-    let_rest();
+    flow_threads_end();
     for (int i = 0; i < LCORES; i++) {
         struct flow_table_counters now;
 
-        must(pthread_join(lcores[i].thread, NULL));
-        check_lcore(&lcores[i]);
-        flow_table_counters(lcores[i].table, &now);
-        uses += lcores[i].uses;
+        check_lcore(&lcores[i].thread);
+        flow_table_counters(lcores[i].thread.table, &now);
+        uses += lcores[i].thread.uses;
         assert_int_equal(lcores[i].torn, 0);
         overtaken += now.overtaken;
         rebound += now.rebound;
-        flow_table_free(lcores[i].table);
+        flow_table_free(lcores[i].thread.table);
     }
     assert_true(uses > 0 && rebound > 0);
     print_message("%lu packets, %lu rebound, %lu overtaken\n", (unsigned long)uses,
