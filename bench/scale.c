@@ -12,7 +12,7 @@
  *   told      flows told of a change in a second by an lcore that has nothing else to do
  *   rebound   from just before a commit until the last flow concerned is bound anew, for 1,000 flows concerned of
  *             all, for 100,000 and so on; and the dip in forwarding meanwhile
- *   shares    the same for routes only, with other shares of the lcore's time for it (--share)
+ *   shares    the same for routes only, with several shares of the lcore's time for it (or --share)
  *   stopped   memory that waits while the lcore stands still and the control core goes on
  *
  * A dip is the median over pairs, three for each round: packets in a second of the lcore's own CPU time while it has
@@ -30,7 +30,7 @@ enum { SAMPLES_MAX = 4096, HOST_ROUTES = 1000, CHANGES_PACED = 10000 };
 
 static struct {
     uint32_t flows, routes, rounds, share;
-} options = {.flows = 1000000, .routes = 1000000, .rounds = 5, .share = WORLD_SHARE};
+} options = {.flows = 1000000, .routes = 1000000, .rounds = 5}; /* share: 0 if not given */
 
 struct samples {
     double values[SAMPLES_MAX];
@@ -342,7 +342,7 @@ struct dip {
 static void measure_dip(struct dip *dip, void (*change)(void *arg), void *arg)
 {
     double last = dip->times.count == 0 ? 0 : dip->times.values[dip->times.count - 1] / 1e3;
-    double length = RTE_MIN(RTE_MAX(last / 2, 0.01), 0.1), alone = rate_alone(length), during, took,
+    double length = RTE_MIN(RTE_MAX(last / 2, 0.01), 0.5), alone = rate_alone(length), during, took,
            own;
     struct stretch begin = stretch_begin();
     uint64_t start = now_ns();
@@ -493,14 +493,16 @@ static void rebound_with(uint32_t share, size_t changes)
 
 static void rebound(void)
 {
-    rebound_with(options.share, RTE_DIM(rebindings));
+    rebound_with(options.share == 0 ? WORLD_SHARE : options.share, RTE_DIM(rebindings));
 }
 
 static void shares(void)
 {
     static const uint32_t percent[] = {5, 10, 20, 50};
 
-    for (size_t i = 0; i < RTE_DIM(percent); i++)
+    if (options.share != 0)
+        rebound_with(options.share, ROUTES_ONLY);
+    for (size_t i = 0; i < RTE_DIM(percent) && options.share == 0; i++)
         rebound_with(percent[i], ROUTES_ONLY);
 }
 

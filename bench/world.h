@@ -28,7 +28,7 @@ enum {
     WORLD_REQUESTS = 1024,
     WORLD_BUDGET = 1,
     WORLD_SHARE = 7,
-    WORLD_TELL_SHARE = 3
+    WORLD_TELL_SHARE = 2
 };
 
 static inline void must(int rc, const char *what)

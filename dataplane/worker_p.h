@@ -35,7 +35,7 @@ enum {
     POLLED_MAX = LINK_PORTS_MAX * LINK_QUEUES_MAX,
     OUT_NONE = 0xff,
     FLOW_BUDGET = 1,   /* slow turns of stale flows in one burst; the others go on as before */
-    TELL_SHARE = 3,    /* percent of its time, at most, for telling listeners only */
+    TELL_SHARE = 2,    /* percent of its time, at most, for telling listeners only */
     RECENT = 1024,     /* power of two */
     ROUND_SLICE = 512, /* slots of the flow table that a question looks at in one round */
 };

@@ -125,7 +125,7 @@ static struct word value_of(const struct ns_change *change)
 /* Nearly all are, and need no sentence: either /route/ADDR with nothing in it or a route. */
 static bool is_plainly_right(struct routes *routes, const struct ns_change *change)
 {
-    struct word prefix;
+    struct word prefix = {NULL, 0};
     struct route route;
     rte_be32_t address;
 
