@@ -137,28 +137,40 @@ enum flow_turn decide(const struct flow_sources *sources, const union flow_key *
 
 /* ---- what was decided lately ---- */
 
-static struct memo *memo_of(struct flow_table_private *private, const struct target *target)
+/* Made in registers of a target that was just written field by field: read back from memory by whole words, the
+ * fields would have to be waited for. */
+static inline struct memo_key memo_key(const struct target *target)
 {
-    uint32_t hash = rte_hash_crc_4byte(target->prefix, target->next_hop);
-
-    return &private->memos[rte_hash_crc_8byte((uintptr_t)target->definition, hash) % MEMOS];
+    return (struct memo_key){
+        .version = target->version,
+        .definition = target->definition,
+        .addresses = (uint64_t)target->prefix << 32 | target->next_hop,
+        .rest = (uint64_t)target->vrf << 32 | (uint64_t)target->by_route << 24 |
+                (uint64_t)target->fixed << 16 | (uint64_t)target->kind << 8 | target->length,
+    };
 }
 
-static bool same_target(const struct target *a, const struct target *b)
+static struct memo *memo_of(struct flow_table_private *private, const struct memo_key *key)
 {
-    return a->version == b->version && a->definition == b->definition && a->prefix == b->prefix &&
-           a->next_hop == b->next_hop && a->vrf == b->vrf && a->by_route == b->by_route &&
-           a->fixed == b->fixed && a->kind == b->kind && a->length == b->length;
+    uint32_t hash = rte_hash_crc_8byte(key->addresses, (uint32_t)key->rest);
+
+    return &private->memos[rte_hash_crc_8byte((uintptr_t)key->definition, hash) % MEMOS];
+}
+
+static bool same_key(const struct memo_key *a, const struct memo_key *b)
+{
+    return a->version == b->version && a->definition == b->definition &&
+           a->addresses == b->addresses && a->rest == b->rest;
 }
 
 /* Those that are remembered were registered before, so whatever changes after their version brings a
  * notice; and their holds are still there (generation). */
-static bool memo_find(struct flow_table_private *private, const struct target *target,
+static bool memo_find(struct flow_table_private *private, const struct memo_key *key,
                       struct taken *taken)
 {
-    const struct memo *memo = memo_of(private, target);
+    const struct memo *memo = memo_of(private, key);
 
-    if (memo->generation != private->generation || !same_target(&memo->target, target))
+    if (memo->generation != private->generation || !same_key(&memo->key, key))
         return false;
     *taken = memo->taken;
     return true;
@@ -225,16 +237,17 @@ static enum flow_turn take_routed(struct flow_table *table, const union flow_key
     struct flow_table_private *private = table->private;
     struct target target =
         target_of(&private->sources, ns_store_version(private->sources.store), key);
+    const struct memo_key memo = memo_key(&target);
     enum flow_turn turn;
 
-    if (memo_find(private, &target, taken))
+    if (memo_find(private, &memo, taken))
         return FLOW_BOUND;
     turn = decide_routed(&private->sources, &target, &taken->decision, missing);
     if (turn == FLOW_BOUND)
         turn = take(table, taken);
     if (turn == FLOW_BOUND && !taken->overtaken)
-        *memo_of(private, &target) =
-            (struct memo){.target = target, .taken = *taken, .generation = private->generation};
+        *memo_of(private, &memo) =
+            (struct memo){.key = memo, .taken = *taken, .generation = private->generation};
     return turn;
 }
 

@@ -113,10 +113,17 @@ struct ahead {
     struct adjacency record;
 };
 
+/* A target, by words that are quickly compared. */
+struct memo_key {
+    uint64_t version;
+    const struct definition *definition;
+    uint64_t addresses, rest;
+};
+
 /* A decision made lately, with its holds: flows that a walk tells one after the other mostly go the same
  * few ways. */
 struct memo {
-    struct target target;
+    struct memo_key key;
     struct taken taken;
     uint32_t generation; /* of the table's holds; another: not valid */
 };
