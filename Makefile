@@ -79,6 +79,9 @@ LDLIBS   := -Wl,--as-needed $(URCU_LIBS) $(XEN_LIBS) -lsqlite3 $(DPDK_LIBS) -lm
 FOLDERS  := dataplane flows arp cli nameserv
 LIBS     := $(FOLDERS:%=$(B)/lib%.a)
 SOURCES  := $(foreach folder,$(FOLDERS) docs/examples bench tests/unit tests/fuzz,$(wildcard $(folder)/*.c))
+# What other programs are made with: the headers, and a library that needs nothing but libc.
+CLIENT_HEADERS := $(patsubst %,nameserv/%.h,client ring_client ring wire)
+CLIENT         := $(B)/libkedge-client.a
 HEADERS  := $(foreach folder,$(FOLDERS),$(wildcard $(folder)/*.h))
 
 PROGRAMS := $(patsubst dataplane/main.c,$(B)/kedged,$(wildcard dataplane/main.c)) \
@@ -95,7 +98,7 @@ FUZZERS  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 THREADED := $(patsubst tests/unit/%.c,$(B)/tests/%,$(shell grep -ls pthread_create tests/unit/test_*.c))
 
 .DEFAULT_GOAL := all
-all: $(PROGRAMS) $(LIBS) $(EXAMPLES) ## build everything that is installed (the default)
+all: $(PROGRAMS) $(LIBS) $(CLIENT) $(EXAMPLES) ## build everything that is installed (the default)
 tests: $(UNITS) $(REPLAYS) ## build the tests only
 benches: $(BENCHES) ## build the benchmark programs only
 
@@ -121,6 +124,7 @@ $(O)/%.o: %.c $(B)/flags
 # Each folder's library: all its objects but that of the program.
 $(foreach folder,$(FOLDERS),$(eval $(B)/lib$(folder).a: \
     $(patsubst %.c,$(O)/%.o,$(filter-out %/main.c,$(wildcard $(folder)/*.c)))))
+$(CLIENT): $(CLIENT_HEADERS:%.h=$(O)/%.o)
 $(B)/lib%.a: $(B)/flags
 	@$(if $(V),,echo "  AR      $@")
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
@@ -135,8 +139,8 @@ $(B)/kedged: $(O)/dataplane/main.o $(LIBS)
 	$(call link,$(LDLIBS))
 $(B)/kedgectl: $(O)/cli/main.o $(B)/libcli.a $(B)/libnameserv.a
 	$(call link,-Wl$(comma)--as-needed $(URCU_LIBS))
-$(B)/examples/%: $(O)/docs/examples/%.o $(B)/libnameserv.a
-	$(call link,-Wl$(comma)--as-needed $(URCU_LIBS))
+$(B)/examples/%: $(O)/docs/examples/%.o $(CLIENT)
+	$(call link)
 $(B)/bench/generator.so: $(O)/bench/generator.o
 	$(call link,-shared -Wl$(comma)--as-needed $(DPDK_LIBS) -ldl)
 $(B)/bench/xen_stub.so: $(O)/bench/xen_stub.o
@@ -234,8 +238,10 @@ hugepages: ## reserve HUGEPAGES=512 MiB of 2 MiB pages
 DESTINATION := $(DESTDIR)$(PREFIX)
 SYSCONFDIR  ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 MAN_PAGES   := $(notdir $(wildcard docs/man/*.[78]))
-SUBSTITUTE  := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g'
-install: all ## daemon, kedgectl, man pages, completion, systemd unit; DESTDIR, PREFIX=/usr/local
+SUBSTITUTE  := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' -e 's|@VERSION@|$(VERSION)|g'
+install: all ## programs, client library, man pages, completion, systemd unit; DESTDIR, PREFIX=/usr/local
+	$(Q)$(MAKE) --no-print-directory install-built
+install-built:
 	install -D -m 755 $(B)/kedged $(DESTINATION)/sbin/kedged
 	install -D -m 755 $(B)/kedgectl $(DESTINATION)/bin/kedgectl
 	install -d $(DESTINATION)/share/man/man7 $(DESTINATION)/share/man/man8 $(DESTINATION)/lib/systemd/system
@@ -245,11 +251,17 @@ install: all ## daemon, kedgectl, man pages, completion, systemd unit; DESTDIR, 
 	install -D -m 644 conf/kedgectl.bash $(DESTINATION)/share/bash-completion/completions/kedgectl
 	install -D -m 644 conf/example.conf $(DESTDIR)$(SYSCONFDIR)/kedge/example.conf
 	$(SUBSTITUTE) conf/kedged.service > $(DESTINATION)/lib/systemd/system/kedged.service
+	install -D -m 644 -t $(DESTINATION)/include/kedge/nameserv $(CLIENT_HEADERS)
+	install -D -m 644 -t $(DESTINATION)/lib $(CLIENT)
+	install -d $(DESTINATION)/lib/pkgconfig
+	$(SUBSTITUTE) conf/kedge-client.pc > $(DESTINATION)/lib/pkgconfig/kedge-client.pc
 uninstall: ## remove what install put there; your own configuration stays
 	rm -f $(DESTINATION)/sbin/kedged $(DESTINATION)/bin/kedgectl \
 		$(foreach page,$(MAN_PAGES),$(DESTINATION)/share/man/man$(subst .,,$(suffix $(page)))/$(page)) \
 		$(DESTINATION)/share/bash-completion/completions/kedgectl \
-		$(DESTINATION)/lib/systemd/system/kedged.service $(DESTDIR)$(SYSCONFDIR)/kedge/example.conf
+		$(DESTINATION)/lib/systemd/system/kedged.service $(DESTDIR)$(SYSCONFDIR)/kedge/example.conf \
+		$(DESTINATION)/lib/$(notdir $(CLIENT)) $(DESTINATION)/lib/pkgconfig/kedge-client.pc
+	rm -rf $(DESTINATION)/include/kedge
 	-rmdir $(DESTDIR)$(SYSCONFDIR)/kedge
 
 help: ## print this
@@ -261,4 +273,4 @@ clean: ## remove build/
 
 always:
 # Every target that is explained, and those that only others use.
-.PHONY: $(shell sed -n 's/^\([a-z][a-z0-9-]*\):.*## .*/\1/p' Makefile) always threaded fuzzers
+.PHONY: $(shell sed -n 's/^\([a-z][a-z0-9-]*\):.*## .*/\1/p' Makefile) always threaded fuzzers install-built

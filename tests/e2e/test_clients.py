@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from conftest import BUILD, SLOW
+from conftest import BUILD, ROOT, SLOW
 from names import NamesError
 from netns import execute
 
@@ -160,3 +160,18 @@ def test_examples_say_how_they_are_used(example):
     for words in ["--help"], ["/a", "/b", "/c", "/d"]:
         result = execute([str(BUILD / "examples" / example), *words], False)
         assert result.returncode == 1 and result.stderr.startswith("Usage: "), result
+
+
+@pytest.mark.skipif(SLOW != 1, reason="the library would need the sanitizers' own")
+def test_a_client_is_built_with_what_is_installed(server, tmp_path):
+    """As a user's own program would be: by pkg-config, outside of the source tree; and all goes again."""
+    make = ["make", "-s", "-C", str(ROOT), f"B={BUILD}", f"PREFIX={tmp_path}/usr"]
+    execute([*make, "install-built"])
+    env = {**os.environ, "PKG_CONFIG_PATH": f"{tmp_path}/usr/lib/pkgconfig", "KEDGE_SOCKET": str(server.socket)}
+    flags = execute(["pkg-config", "--cflags", "--libs", "kedge-client"], env=env).stdout.split()
+    for example in "watch", "pipeline", "guest":
+        (tmp_path / f"{example}.c").write_bytes((ROOT / f"docs/examples/{example}.c").read_bytes())
+        execute(["cc", "-D_GNU_SOURCE", "-o", str(tmp_path / example), str(tmp_path / f"{example}.c"), *flags], cwd=tmp_path)
+    assert "10 names written" in execute([str(tmp_path / "pipeline"), "/installed", "10"], env=env).stdout
+    execute([*make, "uninstall"])
+    assert [path for path in (tmp_path / "usr").rglob("*") if not path.is_dir()] == []
