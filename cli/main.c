@@ -53,7 +53,7 @@ static const struct verb verbs[] = {
      "an interface with addresses"},
     {"iface", "set", do_change, CHANGE,
      "NAME [on ...] [address ADDRESS/LENGTH]... [mode MODE] [mac MAC]",
-     "add addresses, change the rest"},
+     "add addresses (or change the length of one), change the rest"},
     {"iface", "del", do_change, CHANGE, "NAME [address ADDRESS]",
      "remove it, or one address of it"},
     {"iface", "show", do_show, DEPENDENTS, "[NAME]", "addresses and modes"},
