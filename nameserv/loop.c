@@ -11,9 +11,11 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,12 +25,15 @@ enum { EVENTS_A_ROUND = 64 };
 #define NS_A_SECOND      UINT64_C(1000000000)
 #define NS_A_MILLISECOND UINT64_C(1000000)
 #define NS_FOR_EVER      (UINT64_MAX / 4) /* from here on the kernel is not bothered with a timer */
+#define NS_ALARM_LEAST   UINT64_C(2000000) /* ns: shorter sleeps have a time-out of their own */
 
 struct ns_loop {
     int epoll;
-    struct ns_io wake; /* an eventfd */
-    bool stop;         /* atomic: set by signal handlers and other threads */
-    bool firing;       /* timers are being called */
+    struct ns_io wake;  /* an eventfd */
+    struct ns_io alarm; /* a timerfd, for sleeps: see set_alarm() */
+    uint64_t alarm_due; /* when it ends a sleep; 0: it is not set */
+    bool stop;          /* atomic: set by signal handlers and other threads */
+    bool firing;        /* timers are being called */
     uint64_t now;
     uint64_t (*hook)(void *arg);
     void *hook_arg;
@@ -59,6 +64,14 @@ static void wake_seen(struct ns_io *io, uint32_t events)
         return;
 }
 
+static void alarm_seen(struct ns_io *io, uint32_t events)
+{
+    struct ns_loop *loop = (struct ns_loop *)((char *)io - offsetof(struct ns_loop, alarm));
+
+    wake_seen(io, events);
+    loop->alarm_due = 0;
+}
+
 struct ns_loop *ns_loop_new(void)
 {
     struct ns_loop *loop = calloc(1, sizeof(*loop));
@@ -67,9 +80,13 @@ struct ns_loop *ns_loop_new(void)
         return NULL;
     loop->now = clock_now();
     loop->wake.fn = wake_seen;
+    loop->alarm.fn = alarm_seen;
     loop->epoll = epoll_create1(EPOLL_CLOEXEC);
     loop->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (loop->epoll < 0 || loop->wake.fd < 0 || ns_loop_add(loop, &loop->wake, EPOLLIN) < 0) {
+    loop->alarm.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (loop->epoll < 0 || loop->wake.fd < 0 || loop->alarm.fd < 0 ||
+        ns_loop_add(loop, &loop->wake, EPOLLIN) < 0 ||
+        ns_loop_add(loop, &loop->alarm, EPOLLIN) < 0) {
         int error = errno;
 
         ns_loop_free(loop);
@@ -83,6 +100,8 @@ void ns_loop_free(struct ns_loop *loop)
 {
     if (loop->wake.fd >= 0)
         close(loop->wake.fd);
+    if (loop->alarm.fd >= 0)
+        close(loop->alarm.fd);
     if (loop->epoll >= 0)
         close(loop->epoll);
     for (uint32_t i = 0; i < loop->timer_count; i++)
@@ -230,16 +249,41 @@ void ns_loop_hook(struct ns_loop *loop, uint64_t (*fn)(void *arg), void *arg)
     loop->hook_arg = arg;
 }
 
-/* How long to sleep: no longer than the hook said, nor than to the first timer. */
-static uint64_t sleep_time(const struct ns_loop *loop, uint64_t hook_says)
+/*
+ * A loop that is busy sleeps often, for a moment each time, and always with a time-out that is far away. To set a
+ * timer for each such sleep and to take it back costs more than the sleep. So the alarm is set once, and stays set
+ * while the time-outs move on; when it goes off it is set anew, to what is then the next. True if the sleep needs
+ * no time-out of its own.
+ */
+static bool set_alarm(struct ns_loop *loop, uint64_t due)
 {
-    uint64_t now = clock_now();
+    struct itimerspec time = {
+        .it_value = {.tv_sec = (time_t)(due / NS_A_SECOND), .tv_nsec = (long)(due % NS_A_SECOND)}};
 
-    if (loop->timer_count == 0 || loop->timers[0]->due == UINT64_MAX)
-        return hook_says;
-    if (loop->timers[0]->due <= now)
-        return 0;
-    return loop->timers[0]->due - now < hook_says ? loop->timers[0]->due - now : hook_says;
+    if (loop->alarm_due != 0 && loop->alarm_due <= due)
+        return true;
+    if (timerfd_settime(loop->alarm.fd, TFD_TIMER_ABSTIME, &time, NULL) < 0)
+        return false;
+    loop->alarm_due = due;
+    return true;
+}
+
+/* How long to sleep: no longer than the hook said, nor than to the first timer. */
+static uint64_t sleep_time(struct ns_loop *loop, uint64_t hook_says)
+{
+    uint64_t now = clock_now(), time = hook_says;
+
+    if (loop->timer_count > 0 && loop->timers[0]->due != UINT64_MAX) {
+        uint64_t due = loop->timers[0]->due;
+
+        if (due <= now)
+            return 0;
+        if (due - now < time)
+            time = due - now;
+    }
+    if (time >= NS_ALARM_LEAST && time < NS_FOR_EVER && set_alarm(loop, now + time))
+        return UINT64_MAX;
+    return time;
 }
 
 static int wait_events(struct ns_loop *loop, uint64_t timeout)
