@@ -10,7 +10,7 @@
  *   events.c      watches and their events
  *   turn.c        who has lost a conflict has its turn, while others wait
  *
- * THE WAY OF A REQUEST. When a connection is readable, one read takes what is there and every whole
+ * THE WAY OF A REQUEST. When a connection is readable, one read gets what is there and every whole
  * message is run at once; replies are appended to the connection's output, each followed by the
  * events that wait. Connections with something to send are in server->ready, and the flush timer,
  * which fires after the descriptors of the same round, gives each of them one write.
@@ -157,6 +157,15 @@ struct ns_transport {
     void (*turned)(struct ns_connection *connection);
 };
 
+/* Bytes of a socket that were looked at and are not taken out of it yet; connection_socket.c. */
+struct ns_looked {
+    LIST_ENTRY(ns_connection) link; /* in server->looked, while there are any */
+    size_t size;
+    unsigned reads;
+    bool can, usual; /* look; usual: the next read does, because the last was small */
+    bool ended;      /* the last look ended with descriptors */
+};
+
 struct ns_output {
     char *bytes;
     size_t start, end, room;
@@ -204,6 +213,7 @@ struct ns_connection {
     LIST_ENTRY(ns_connection) waiting_link;
     struct ns_request *request; /* that waits for its answer */
 
+    struct ns_looked looked;
     struct ns_handed *handed;                 /* NULL: none */
     LIST_HEAD(, ns_attached_ring) introduced; /* rings of guests that vanish with this client */
 
@@ -227,6 +237,8 @@ struct ns_server {
     struct ns_access_log *access_log; /* NULL: none */
     struct ns_timer flush;            /* always running, so that starting it anew can't fail */
     struct ns_turns turns;
+    struct ns_timer take; /* take what was looked at, if it has not been done meanwhile */
+    LIST_HEAD(, ns_connection) looked;
     struct ns_timer accept; /* accept again, after a pause for lack of descriptors */
     LIST_HEAD(, ns_connection) connections;
     TAILQ_HEAD(ns_ready, ns_connection) ready;
@@ -289,6 +301,9 @@ void ns_connection_serve_ready(struct ns_server *server);
 
 /* A client on an accepted descriptor. 0 or a negative errno, and then fd is still the caller's. */
 int ns_connection_accept(struct ns_server *server, int fd, const struct ns_identity *who);
+
+/* Take out of their sockets what was looked at. */
+void ns_connections_take(struct ns_server *server);
 
 /* Close the descriptors that were handed in and not used. */
 void ns_connection_drop_handed(struct ns_connection *connection);

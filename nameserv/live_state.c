@@ -224,7 +224,7 @@ static void write_all(struct ns_state_writer *writer, const struct ns_server *se
         write_ring(writer, ring, waits);
 }
 
-int ns_live_state_make(const struct ns_server *server, const struct ns_request *waits)
+int ns_live_state_make(struct ns_server *server, const struct ns_request *waits)
 {
     int fd = memfd_create("kedged-state", MFD_CLOEXEC), copy = fd < 0 ? -1 : dup(fd), error;
     FILE *stream = copy < 0 ? NULL : fdopen(copy, "w");
@@ -232,6 +232,7 @@ int ns_live_state_make(const struct ns_server *server, const struct ns_request *
 
     /* What was committed in this round, too: its replies are in the output. */
     ns_store_publish(server->store);
+    ns_connections_take(server); /* what the other process finds in a socket, nobody has run */
     if (stream == NULL) {
         error = -errno;
         if (copy >= 0)

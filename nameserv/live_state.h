@@ -14,7 +14,7 @@ bool ns_live_state_can(const struct ns_server *server);
 
 /* Write the state into a file without a name. `waits` is the request that is answered OK by whoever takes it
  * over. No connection may be broken. The descriptor, or a negative errno. */
-int ns_live_state_make(const struct ns_server *server, const struct ns_request *waits);
+int ns_live_state_make(struct ns_server *server, const struct ns_request *waits);
 
 /* Shall the descriptors of the state survive exec? */
 void ns_live_state_keep_open(const struct ns_server *server, int state, bool keep);

@@ -339,6 +339,11 @@ static void flush(struct ns_timer *timer)
     ns_store_publish(server->store); /* also what a client has asked for that is gone */
 }
 
+static void take_looked(struct ns_timer *timer)
+{
+    ns_connections_take((struct ns_server *)((char *)timer - offsetof(struct ns_server, take)));
+}
+
 /* ---- /stats/server ---- */
 
 static const struct {
@@ -427,6 +432,7 @@ static struct ns_server *new_server(struct ns_store *store, struct ns_loop *loop
     server->own_uid = geteuid();
     server->flush.fn = flush;
     server->accept.fn = resume_accepting;
+    server->take.fn = take_looked;
     server->unprivileged_max = (unsigned)(files.rlim_cur < 65536 ? files.rlim_cur : 65536) / 2;
     server->txns_max = options->transactions != 0 ? options->transactions : DEFAULT_TXNS;
     server->watches_max = options->watches != 0 ? options->watches : DEFAULT_WATCHES;
@@ -520,6 +526,7 @@ void ns_server_free(struct ns_server *server)
     ns_timer_stop(server->loop, &server->flush);
     ns_turns_stop(server);
     ns_timer_stop(server->loop, &server->accept);
+    ns_timer_stop(server->loop, &server->take);
     if (server->io.fd >= 0) {
         ns_loop_remove(server->loop, &server->io);
         close(server->io.fd);
