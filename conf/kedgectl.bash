@@ -13,7 +13,7 @@ _kedgectl_path() {
 
 # What may follow a noun's name in add and set.
 declare -gA _kedgectl_properties=(
-    [port]="devargs mtu"
+    [port]="devargs mtu workers queues"
     [bridge]="port ageing"
     [iface]="on address mode mac"
     [fdb]="port"
@@ -39,10 +39,13 @@ _kedgectl_after_verb() {
     neigh:0) _kedgectl_children /iface; return ;;
     fdb:1 | neigh:1) _kedgectl_children "/$noun/$1"; return ;;
     route:0) _kedgectl_routes; return ;;
-    *:0) _kedgectl_children "/$noun"; return ;;
+    *:0) _kedgectl_children "/$noun"; [ "$noun:$verb" = flow:why ] || return ;; # which also takes terms
     esac
-    case $verb in
-    add | set) echo "${_kedgectl_properties[$noun]}" ;;
+    case $noun:$verb in
+    *:add | *:set) echo "${_kedgectl_properties[$noun]}" ;;
+    flow:why) echo "src= dst= proto= sport= dport= iface= bridge= mac=" ;;
+    bridge:del) echo port ;;
+    iface:del) echo address ;;
     esac
 }
 
@@ -62,14 +65,14 @@ _kedgectl() {
     before=("${before[@]:1}")
     local whole=${line##* }
     case ${#before[@]}:${before[0]}:$whole in
-    *:--*) candidates="--json --socket --applied --timeout --interval --once --dependents --learned --help --version" ;;
-    0:*) candidates="port bridge iface fdb neigh route flow name stats top watch wait save check" ;;
+    *:--*) candidates="--json --socket --applied --timeout --interval --once --dependents --learned --svg --help --version" ;;
+    0:*) candidates="port bridge iface fdb neigh route flow name stats graph top trace watch wait save check" ;;
     1:name:*) candidates="add set del show read list perms" ;;
     1:flow:*) candidates="add set del show moves why" ;;
     1:port:* | 1:bridge:* | 1:iface:* | 1:fdb:* | 1:neigh:* | 1:route:*) candidates="add set del show" ;;
     1:check:*) candidates=$(compgen -f -- "$whole") ;;
     1:stats:*) candidates=$(_kedgectl_path "/stats/$whole" | sed 's|^/stats/||') ;;
-    *:watch:*) candidates=$(_kedgectl_path "$whole") ;;
+    1:graph:* | 1:trace:* | *:watch:*) candidates=$(_kedgectl_path "$whole") ;;
     2:name:*) candidates=$(_kedgectl_path "$whole") ;;
     *) candidates=$(_kedgectl_after_verb "${before[@]}" 2>/dev/null) ;;
     esac
