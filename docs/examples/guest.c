@@ -61,8 +61,10 @@ static int run_guest(const struct ns_guest_ring *ring)
     struct ns_client *client;
     int error = ns_client_open_ring(ring, &client);
 
-    if (error == 0)
+    if (error == 0) {
         error = live(client);
+        ns_client_close(client);
+    }
     if (error < 0)
         fprintf(stderr, "guest: %s\n", strerror(-error));
     return error < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -450,6 +450,19 @@ def test_what_was_handed_in_and_not_used_yet(names_only, binary):
         assert monitor.read("/local/domain/8/x") == "1"
 
 
+def test_a_guest_may_ask_for_it(names_only, binary):
+    """Domain 0 is privileged over its ring as well; the answer comes by the ring, from the new program."""
+    daemon = names_only()
+    with daemon.connect() as monitor, Guest(monitor, 0) as zero:
+        zero.watch("/vm", "w")
+        assert zero.event() == ("/vm", "w")
+        assert control(zero, "-f", binary) == "OK"
+        assert control(zero, "-s") == "OK"
+        assert running(daemon) == binary
+        monitor.write("/vm/x", "1")
+        assert zero.event() == ("/vm/x", "w")
+
+
 def test_the_example_goes_on(names_only, binary):
     """docs/examples/guest.c over a ring: its watch, and a request that comes in between."""
     daemon = names_only()
