@@ -15,6 +15,9 @@ Open vSwitch: a flow_mod, until the last frame with the old address: its cached 
 Announcements: the neighbour tells its new address by a gratuitous ARP reply; kedged on af_packet ports and Linux, on
 the same veth pairs.
 
+Limits: what a request takes on this machine without Kedge (bench/limits.c), from the client to another process that has
+received it, and how often whoever computes is kept from its CPU, which is what a 99th percentile sees.
+
 Torn headers: as many changes as the socket takes, and the frames in which the destination was neither the old nor
 the new address; then the same with a daemon that edits headers in place on purpose, which shows that the test
 finds them.
@@ -29,6 +32,7 @@ from bench.report import median, percentile, spread
 
 CHANGE = os.path.join(programs.TOP, "build/bench/change")
 CROSS_CORE = os.path.join(programs.TOP, "build/bench/cross_core")
+LIMITS = os.path.join(programs.TOP, "build/bench/limits")
 IN_PLACE = os.path.join(programs.TOP, "build/bench/in_place")
 NAME = "/neigh/out/10.0.0.5"
 GAP_US = 2000
@@ -109,14 +113,40 @@ def cross_core():
     return float(subprocess.run([CROSS_CORE], capture_output=True, text=True, check=True).stdout)
 
 
+HOPS = {"socket-polls": ["socket", "polls"], "socket-sleeps": ["socket", "sleeps"], "memory-yield": ["yield"],
+        "eventfd-other-cpu": ["wake"]}
+
+
+def limits(*arguments):
+    """Microseconds."""
+    lines = subprocess.run([LIMITS, *map(str, arguments)], capture_output=True, text=True, check=True).stdout
+    return [int(line) / 1000 for line in lines.splitlines()]
+
+
+def measure_limits(report, hops, gaps):
+    for name, rounds in hops.items():
+        every = [value for one in rounds for value in one]
+        report.result("push.limit_us.p50", median(every), "us", hop=name, range=spread([median(one) for one in rounds]))
+        report.result("push.limit_us.p99", percentile(every, 0.99), "us", hop=name)
+    for cpu, rounds in gaps.items():
+        for above in (10, 50, 100):
+            counts = [sum(1 for gap in one if gap > above) for one in rounds]
+            report.result("push.cpu_gaps_per_s", median(counts), "1/s", cpu=cpu, above_us=above, range=spread(counts))
+
+
 def run(report, rounds, quick):
     sizes = [1, 1000, 1000000]
     changes = 200 if quick else 1000
     ways = [("one", True), ("one", False), ("ring", True)]
     times = {(mode, polls, size): [] for mode, polls in ways for size in sizes}
     linux, round_trips, announced, announced_linux = [], [], {True: [], False: []}, []
+    hops, gaps = {name: [] for name in HOPS}, {0: [], 1: []}
     for _ in range(rounds):
         round_trips.append(cross_core())
+        for name, list_ in hops.items():
+            list_.append(limits(*HOPS[name], changes, GAP_US))
+        for cpu, list_ in gaps.items():
+            list_.append(limits("gaps", cpu, 1))
         for key, list_ in times.items():
             list_.append(kedged_times(key[2], changes, key[1], key[0]))
         linux.append(peers.linux(changes, 10000))
@@ -124,6 +154,7 @@ def run(report, rounds, quick):
             list_.append(peers.announced_to_kedged(changes, polls))
         announced_linux.append(peers.announced_to_linux(changes))
     report.result("push.cross_core_ns", median(round_trips), "ns", range=spread(round_trips))
+    measure_limits(report, hops, gaps)
     measure_kedged(report, times)
     measure_linux(report, linux, times["one", True, 1], times["ring", True, 1])
     measure_announcements(report, announced, announced_linux)
