@@ -13,6 +13,16 @@
 
 /* ---- out ---- */
 
+/* Of a character of UTF-8 that takes two or three bytes. */
+static unsigned code_of(const char *text, size_t size)
+{
+    unsigned code = (unsigned char)text[0] & (size == 2 ? 0x1f : 0x0f);
+
+    for (size_t i = 1; i < size; i++)
+        code = code << 6 | ((unsigned char)text[i] & 0x3f);
+    return code;
+}
+
 void json_bytes(FILE *file, const char *text, size_t size)
 {
     fputc('"', file);
@@ -23,6 +33,8 @@ void json_bytes(FILE *file, const char *text, size_t size)
             fprintf(file, "\\%c", text[at]);
         else if (character == 0)
             fprintf(file, "\\u%04x", (unsigned char)text[at]);
+        else if (text_is_obeyed(text + at, character))
+            fprintf(file, "\\u%04x", code_of(text + at, character));
         else
             fwrite(text + at, 1, character, file);
         at += character == 0 ? 1 : character;

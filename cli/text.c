@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/text.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "cli/session.h"
@@ -32,9 +31,7 @@ size_t text_utf8_size(const char *text, size_t size)
     return i >= forms[form].size ? forms[form].size : 0;
 }
 
-/* Characters that a terminal obeys instead of showing them: U+0080 to U+009F are controls as well, and those
- * that turn the direction of writing (U+202A to U+202E, U+2066 to U+2069) put text where it does not stand. */
-static bool is_obeyed(const char *text, size_t size)
+bool text_is_obeyed(const char *text, size_t size)
 {
     unsigned char last = (unsigned char)text[size - 1];
 
@@ -62,7 +59,7 @@ void text_print(FILE *file, const char *text, size_t size)
     for (size_t at = 0; at < size;) {
         size_t character = text_utf8_size(text + at, size - at);
 
-        if (character == 0 || text[at] == '\\' || is_obeyed(text + at, character)) {
+        if (character == 0 || text[at] == '\\' || text_is_obeyed(text + at, character)) {
             print_byte(file, (unsigned char)text[at++]);
             continue;
         }

@@ -7,11 +7,16 @@
 #ifndef KEDGE_CLI_TEXT_H
 #define KEDGE_CLI_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
 /* Bytes of the UTF-8 character (RFC 3629) at text, 0 if there is none; NUL to 0x1f and 0x7f are none here. */
 size_t text_utf8_size(const char *text, size_t size);
+
+/* Is this character of UTF-8 one that a terminal obeys instead of showing it? U+0080 to U+009F are controls as well, and
+ * those that turn the direction of writing (U+202A to U+202E, U+2066 to U+2069) put text where it does not stand. */
+bool text_is_obeyed(const char *character, size_t size);
 
 void text_print(FILE *file, const char *text, size_t size);
 void text_print_string(FILE *file, const char *text);

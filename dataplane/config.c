@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/command.h"
 
@@ -268,17 +269,37 @@ static size_t mark_size(const struct config_reader *reader, const char *line)
     return reader->line == 1 && strncmp(line, mark, strlen(mark)) == 0 ? strlen(mark) : 0;
 }
 
-static int read_lines(struct config_reader *reader)
+/* What is read a second time would be empty then. */
+static bool is_pipe(FILE *stream)
+{
+    struct stat status;
+
+    return fstat(fileno(stream), &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+static FILE *open_file(struct config_reader *reader)
 {
     FILE *stream = fopen(reader->file->path, "re");
+
+    if (stream == NULL) {
+        add_mistake(reader, 0, errno, "it can't be opened: %s", strerror(errno));
+    } else if (is_pipe(stream)) {
+        add_mistake(reader, 0, ESPIPE, "it is a pipe, and is read more than once; a file is right");
+        fclose(stream);
+        stream = NULL;
+    }
+    return stream;
+}
+
+static int read_lines(struct config_reader *reader)
+{
+    FILE *stream = open_file(reader);
     char *line = NULL;
     size_t room = 0;
     ssize_t size;
 
-    if (stream == NULL) {
-        add_mistake(reader, 0, errno, "it can't be opened: %s", strerror(errno));
+    if (stream == NULL)
         return reader->error;
-    }
     for (reader->line = 1; (size = getline(&line, &room, stream)) >= 0; reader->line++) {
         size_t mark = mark_size(reader, line);
 

@@ -230,6 +230,7 @@ def test_values_of_others_can_forge_nothing(daemon):
     assert daemon.ctl("name show /srv").stdout == f"/srv\n/srv/esc = {ESCAPED}\n"
     assert daemon.ctl("name read /srv/esc").stdout == HOSTILE + "\n"
     assert shown(daemon, "name read /srv/esc") == HOSTILE
+    assert daemon.ctl("name read /srv/esc --json").stdout.rstrip("\n").isprintable()
     with started(daemon, "watch /srv") as watch:
         watching(daemon, 1)
         daemon.names.write("/srv/esc", HOSTILE)
@@ -480,6 +481,12 @@ def test_check(tmp_path):
     assert 'did you mean "route"?' in mistakes[0]["text"]
     assert json.loads(run("check", good, "--json", timeout=20 * SLOW).stdout) == {
         "file": str(good), "commands": len(CONFIG.splitlines())}
+
+
+def test_a_pipe_is_no_configuration():
+    result = subprocess.run([KEDGECTL, "check", "/dev/stdin"], input="name add /app/x 1\n", capture_output=True,
+                            text=True, timeout=20 * SLOW, check=False)
+    assert result.returncode == 1 and "it is a pipe" in result.stdout + result.stderr
 
 
 # ---- looking into flows ----
