@@ -312,10 +312,10 @@ static bool next_is_empty(const struct flow_table_private *private)
     return private->next_batch.first == 0 && private->next_records.first == 0;
 }
 
-/* Look at the clock. An lcore that comes back soon has no packets. */
+/* Look at the clock. An lcore that comes back soon has no packets; of the first look nothing is known. */
 static void watch_time(struct flow_table_private *private, uint32_t share)
 {
-    uint64_t now = rte_rdtsc(), away = private->polled == 0 ? 0 : now - private->polled;
+    uint64_t now = rte_rdtsc(), away = private->polled == 0 ? IDLE_CYCLES : now - private->polled;
 
     private->polled = now;
     private->idle = away < IDLE_CYCLES;
