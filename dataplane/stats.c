@@ -187,11 +187,11 @@ static const struct field flow_fields[] = {
     FIELD(flow_table_counters, flows),        FIELD(flow_table_counters, holds),
     FIELD(flow_table_counters, bound),        FIELD(flow_table_counters, rebound),
     FIELD(flow_table_counters, looked_again), FIELD(flow_table_counters, moved),
-    FIELD(flow_table_counters, told),         FIELD(flow_table_counters, missing),
-    FIELD(flow_table_counters, full),         FIELD(flow_table_counters, idle),
-    FIELD(flow_table_counters, forgotten),    FIELD(flow_table_counters, holds_full),
-    FIELD(flow_table_counters, overtaken),    FIELD(flow_table_counters, notices),
-    FIELD(flow_table_counters, heard),
+    FIELD(flow_table_counters, told),         FIELD(flow_table_counters, spared),
+    FIELD(flow_table_counters, missing),      FIELD(flow_table_counters, full),
+    FIELD(flow_table_counters, idle),         FIELD(flow_table_counters, forgotten),
+    FIELD(flow_table_counters, holds_full),   FIELD(flow_table_counters, overtaken),
+    FIELD(flow_table_counters, notices),      FIELD(flow_table_counters, heard),
 };
 
 static void add_subscriber(struct group *group, struct ns_subscriber *subscriber)
