@@ -2,7 +2,8 @@
 /*
  * The control core's event loop.
  *
- * A round: sleep, descriptors, timers, hook. A timer that is started with 0 by a descriptor's
+ * A round: sleep, descriptors, timers, hook. A loop that polls lets others go first between timers and hook, so that
+ * what they have left in memory that the hook looks at is found before the kernel is asked for events. A timer that is started with 0 by a descriptor's
  * function fires in the same round, after all descriptors; one that is started by a timer's function
  * fires in the next round at the earliest, so a round always ends.
  */
@@ -317,10 +318,7 @@ static void step_aside(void)
 static void sleep_and_take(struct ns_loop *loop, uint64_t timeout)
 {
     if (timeout == 0) {
-        if (loop->event_count == 0)
-            step_aside();
-        else
-            ns_rcu_quiescent();
+        ns_rcu_quiescent();
         loop->event_count = wait_events(loop, 0);
     } else {
         ns_rcu_offline();
@@ -343,6 +341,8 @@ void ns_loop_run(struct ns_loop *loop)
                 io->fn(io, loop->events[i].events);
         }
         call_timers(loop);
+        if (hook_says == 0 && loop->event_count == 0)
+            step_aside();
         hook_says = loop->hook != NULL ? loop->hook(loop->hook_arg) : UINT64_MAX;
     }
 }

@@ -48,7 +48,8 @@ void ns_timer_stop(struct ns_loop *loop, struct ns_timer *timer);
 bool ns_timer_running(const struct ns_timer *timer);
 
 /* Set the hook: called each round, after descriptors and timers; answers in how many nanoseconds it
- * must be called again at the latest (0: at once, that is polling; UINT64_MAX: no need). */
+ * must be called again at the latest (0: at once, that is polling, and others on the CPU go first; UINT64_MAX: no
+ * need). */
 void ns_loop_hook(struct ns_loop *loop, uint64_t (*fn)(void *arg), void *arg);
 
 /* Run until ns_loop_stop(), also if that came before. The thread is offline for RCU while it sleeps.
