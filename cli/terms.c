@@ -34,13 +34,16 @@ static bool take_number(const char **text, uint32_t max, uint32_t *number)
 static bool read_prefix(const char *text, uint32_t *low, uint32_t *high)
 {
     const char *slash = strchr(text, '/'), *rest = slash != NULL ? slash + 1 : "32";
+    size_t size = strcspn(text, "/");
     char address[INET_ADDRSTRLEN];
     uint32_t length, hosts;
     struct in_addr in;
 
-    snprintf(address, sizeof(address), "%.*s", (int)strcspn(text, "/"), text);
-    if (strcspn(text, "/") >= sizeof(address) || inet_pton(AF_INET, address, &in) != 1 ||
-        !take_number(&rest, 32, &length) || *rest != '\0')
+    if (size >= sizeof(address))
+        return false;
+    memcpy(address, text, size);
+    address[size] = '\0';
+    if (inet_pton(AF_INET, address, &in) != 1 || !take_number(&rest, 32, &length) || *rest != '\0')
         return false;
     hosts = length == 32 ? 0 : UINT32_MAX >> length;
     *low = ntohl(in.s_addr) & ~hosts;
