@@ -308,8 +308,8 @@ int ns_txn_list(struct ns_txn *txn, const char *path,
 static struct ns_op *op_new(struct ns_txn *txn, enum ns_op_kind kind, const char *path,
                             size_t path_size, const void *value, size_t value_size)
 {
-    struct ns_op *op =
-        ns_arena_get(&txn->memory, sizeof(*op) + path_size + 1 + value_size, _Alignof(*op));
+    struct ns_op *op = ns_arena_get(&txn->memory, sizeof(*op) + path_size + 1 + value_size,
+                                    _Alignof(struct ns_op));
 
     if (op == NULL)
         return NULL;
