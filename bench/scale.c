@@ -301,7 +301,7 @@ static void measure_told(const char *what, const char *path, const char *const *
         add(&own, options.flows / (cpu_of(world.forwarder->thread) - cpu));
     }
     result("push.told_per_s", percentile(&rates, 0.5), "1/s",
-           keys("flows=%u of=%s best=%.4g per_cpu_s=%.4g", options.flows, what,
+           keys("flows=%u change=%s best=%.4g per_cpu_s=%.4g", options.flows, what,
                 percentile(&rates, 1), percentile(&own, 0.5)));
 }
 

@@ -57,13 +57,21 @@ def table(results):
     keys = columns(results)
     notes = [", ".join(f"{key}={text}" for key, text in result.items() if key not in FIXED and key not in keys)
              for result in results]
-    heads = ["figure", "value", "unit", *keys] + (["notes"] if any(notes) else [])
-    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join(["---"] * len(heads)) + " |"]
-    for result, note in zip(results, notes):
-        cells = [f"`{result['name']}`", number(result["value"]), result["unit"]]
-        cells += [str(result.get(key, "")) for key in keys] + ([note] if any(notes) else [])
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    last = ["notes"] if any(notes) else []
+    rows = ([f"`{result['name']}`", number(result["value"]), result["unit"],
+             *(str(result.get(key, "")) for key in keys), *[note for _ in last]]
+            for result, note in zip(results, notes))
+    return "\n".join(lines_of(["figure", "value", "unit", *keys, *last], rows))
+
+
+def summary(paths):
+    """What is meant to be reached, and what is. (The name service's goals stand in its own table.)"""
+    results = []
+    for path in paths:
+        with open(path, encoding="ascii") as file:
+            results += json.load(file)["results"]
+    heads = ["what", "figure", "goal", "measured", "met", "in the same run", "elsewhere"]
+    return "\n".join(["## Goals", "", *lines_of(heads, goals.rows(results, number)), "", goals.QUOTED])
 
 
 def section(path):
