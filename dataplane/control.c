@@ -274,6 +274,7 @@ static uint64_t hook(void *arg)
     moves_poll(control);
     if (control->stats != NULL)
         stats = stats_poll(control->stats);
+    ns_store_quiescent(control->store);
     more = ns_store_housekeep(control->store);
     commit = ns_store_version(control->store)->number;
     active |= requests > 0 || commit != control->last_commit;

@@ -108,8 +108,8 @@ static int take_signals(struct daemon *daemon)
 static int start_names(struct daemon *daemon)
 {
     const struct options *options = daemon->options;
-    const struct ns_store_options store = {.lcores =
-                                               options->names_only ? 0 : eal_workers(options)};
+    const struct ns_store_options store = {.lcores = options->names_only ? 0 : eal_workers(options),
+                                           .alone = options->names_only};
     int error = 0;
 
     daemon->loop = ns_loop_new();

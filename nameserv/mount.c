@@ -20,9 +20,17 @@ static bool lies_below(const struct ns_mount *mount, const char *path, size_t si
            memcmp(path, mount->path, last) == 0;
 }
 
+static bool is_checked(const struct ns_store *store, const char *path, size_t size)
+{
+    return size == store->checked.size && memcmp(path, store->checked.path, size) == 0;
+}
+
 struct ns_mount *ns_mount_find(struct ns_store *store, const char *path, size_t path_size)
 {
     struct ns_mount *found = &store->root_mount;
+
+    if (is_checked(store, path, path_size))
+        return store->mounts[store->checked.mount];
 
     for (unsigned i = 1; i < store->mount_count; i++) {
         struct ns_mount *mount = store->mounts[i];
@@ -100,9 +108,11 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
     mount->path_size = size;
     mount->store = store;
     mount->index = store->mount_count;
+    store->checked.size = 0;
     store->mounts[store->mount_count++] = mount;
     rc = there ? ns_accounts_take(store) : make_node(store, path);
     mount->ops = ops;
+    store->checked.size = 0;
     if (rc != 0)
         store->mount_count--;
     else
@@ -117,6 +127,7 @@ int ns_mount_set_root(struct ns_store *store, const struct ns_authority *authori
     int rc;
 
     store->root_mount.authority = authority;
+    store->checked.size = 0;
     rc = ns_txn_begin(store, &ns_identity_stack, &txn);
     if (rc == 0) {
         rc = ns_txn_set_perms(txn, "/", &authority->first, 1);
@@ -129,6 +140,7 @@ int ns_mount_set_root(struct ns_store *store, const struct ns_authority *authori
         rc = ns_accounts_take(store);
     if (rc != 0)
         store->root_mount.authority = before;
+    store->checked.size = 0;
     return rc;
 }
 
@@ -178,20 +190,37 @@ static int bad_shape(const char *path, size_t size, struct ns_reason *reason)
     return 0;
 }
 
+static void note_checked(struct ns_store *store, const char *path, size_t size,
+                         const struct ns_mount *mount)
+{
+    if (size > sizeof(store->checked.path))
+        return;
+    memcpy(store->checked.path, path, size);
+    store->checked.size = size;
+    store->checked.mount = mount->index;
+}
+
 int ns_mount_of_path(struct ns_store *store, const char *path, size_t size,
                      struct ns_reason *reason, const struct ns_mount **mount)
 {
     const char *more;
     size_t at;
-    int rc = bad_shape(path, size, reason);
+    int rc;
 
+    if (is_checked(store, path, size)) {
+        *mount = store->mounts[store->checked.mount];
+        return 0;
+    }
+    rc = bad_shape(path, size, reason);
     if (rc != 0)
         return rc;
     *mount = ns_mount_find(store, path, size);
     more = (*mount)->authority->chars;
     at = legal_size(path, size, more);
-    if (at == size)
+    if (at == size) {
+        note_checked(store, path, size, *mount);
         return 0;
+    }
     if (path[at] == '/')
         return ns_reason_set(reason, EINVAL, "", "a path has no empty parts ('//')");
     return ns_reason_set(

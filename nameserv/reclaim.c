@@ -99,11 +99,14 @@ void ns_batch_free(struct ns_store *store, struct ns_batch *batch)
     ns_pool_put(store->pool, batch, sizeof(*batch));
 }
 
-int ns_reclaim_start(struct ns_reclaim *reclaim)
+int ns_reclaim_start(struct ns_reclaim *reclaim, bool alone)
 {
     reclaim->trees.last = &reclaim->trees.first;
     reclaim->objects.last = &reclaim->objects.first;
     reclaim->ticket = 1;
+    reclaim->alone = alone;
+    if (alone)
+        return 0;
     return -pthread_create(&reclaim->thread, NULL, reclaim_main, reclaim);
 }
 
@@ -116,6 +119,8 @@ static void request(struct ns_reclaim *reclaim)
 
 void ns_reclaim_stop(struct ns_reclaim *reclaim)
 {
+    if (reclaim->alone)
+        return;
     atomic_store_explicit(&reclaim->stop, true, memory_order_release);
     request(reclaim);
     pthread_join(reclaim->thread, NULL);
@@ -145,6 +150,12 @@ void ns_reclaim_ask(struct ns_reclaim *reclaim)
     reclaim->asked_at = coarse_now();
     atomic_store_explicit(&reclaim->asked, reclaim->ticket++, memory_order_release);
     request(reclaim);
+}
+
+void ns_reclaim_over_now(struct ns_reclaim *reclaim)
+{
+    reclaim->unasked_bytes = 0;
+    complete(reclaim, reclaim->ticket++);
 }
 
 void ns_reclaim_wait(struct ns_reclaim *reclaim)

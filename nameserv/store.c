@@ -103,7 +103,7 @@ int ns_store_new(const struct ns_store_options *options, struct ns_store **resul
     if (rc == 0)
         rc = ns_accounts_take(store);
     if (rc == 0)
-        rc = ns_reclaim_start(&store->reclaim);
+        rc = ns_reclaim_start(&store->reclaim, options->alone);
     if (rc != 0) {
         store_destroy(store);
         return rc;
@@ -184,6 +184,12 @@ static unsigned anchors_to_sweep(const struct ns_anchors *anchors)
                                                            : ANCHORS_PER_ROUND;
 }
 
+void ns_store_quiescent(struct ns_store *store)
+{
+    if (store->reclaim.alone && ns_store_waits(store))
+        ns_reclaim_over_now(&store->reclaim);
+}
+
 /* One grace period serves all that was replaced since the last was asked for; the next is asked for
  * when that is over and it is worth it. */
 bool ns_store_housekeep(struct ns_store *store)
@@ -192,7 +198,7 @@ bool ns_store_housekeep(struct ns_store *store)
     bool more = ns_reclaim_run(store, BLOCKS_PER_ROUND);
 
     more |= ns_anchors_sweep(store, anchors_to_sweep(&store->anchors));
-    if (ns_store_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1) &&
+    if (!reclaim->alone && ns_store_waits(store) && ns_reclaim_over(reclaim, reclaim->ticket - 1) &&
         ns_reclaim_due(reclaim))
         ns_reclaim_ask(reclaim);
     return more;

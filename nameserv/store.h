@@ -59,9 +59,10 @@ struct ns_store_options {
     unsigned lcores;      /* how many lcores will take notices: 0 to NS_LCORES_MAX */
     size_t waiting_bytes; /* limit on what waits for grace periods and snapshots; 0 = 256 MiB */
     size_t anchors_max;   /* limit on anchors that packets asked for; 0 = 1 << 20 */
+    bool alone;           /* no other thread reads: grace periods end with ns_store_quiescent() */
 };
 
-/* A new store with an empty root. Starts the reclaimer's thread. The calling thread becomes the
+/* A new store with an empty root. Starts the reclaimer's thread, unless nobody else reads. The calling thread becomes the
  * control core (and a registered RCU reader). 0, -ENOMEM, -EAGAIN (no thread). */
 int ns_store_new(const struct ns_store_options *options, struct ns_store **store);
 
@@ -89,6 +90,10 @@ int ns_store_derived_slot(struct ns_store *store);
  * bounded amount a call. Returns true if more is waiting. The control core calls it each round of
  * its loop. */
 bool ns_store_housekeep(struct ns_store *store);
+
+/* The control core holds nothing that it has read. For a store that it has alone: then what was replaced until now
+ * can be freed. */
+void ns_store_quiescent(struct ns_store *store);
 
 /* Does anything wait for a grace period? Then ns_store_housekeep() is to be called now and then, also if
  * nothing else happens. */

@@ -60,6 +60,7 @@ struct ns_reclaim {
     size_t unasked_bytes; /* of those that came after the newest ticket asked for */
     uint64_t asked_at;    /* when that was; ns, coarse */
     uint64_t ticket;      /* the next one to be asked for */
+    bool alone;           /* there are no other readers, and there is no thread */
     pthread_t thread;
     _Atomic uint32_t requested; /* futex; low half of the newest ticket asked for */
     _Atomic uint64_t asked;     /* newest ticket asked for; written by the control core */
@@ -72,7 +73,7 @@ struct ns_batch *ns_batch_new(struct ns_store *store); /* empty; NULL without me
 void ns_batch_free(struct ns_store *store,
                    struct ns_batch *batch); /* what is in it has gone; NULL is ignored */
 
-int ns_reclaim_start(struct ns_reclaim *reclaim);
+int ns_reclaim_start(struct ns_reclaim *reclaim, bool alone);
 void ns_reclaim_stop(struct ns_reclaim *reclaim);
 
 /* The ticket of a grace period that starts after now; it is asked for by the next ns_reclaim_ask(). */
@@ -81,6 +82,9 @@ void ns_reclaim_ask(struct ns_reclaim *reclaim);
 
 /* Is it worth it to ask now? */
 bool ns_reclaim_due(const struct ns_reclaim *reclaim);
+
+/* Of those that are alone: there is no reader now. */
+void ns_reclaim_over_now(struct ns_reclaim *reclaim);
 
 /* Take a ticket and wait here until it is over: at the end, when the control core has nothing else to do. */
 void ns_reclaim_wait(struct ns_reclaim *reclaim);
@@ -126,6 +130,11 @@ struct ns_store {
     struct {
         uint32_t prepare, publish, abandon, after, also;
     } hooked; /* which mounts have these: a bit for each, by index */
+    struct {
+        unsigned mount; /* index */
+        size_t size;    /* 0: none */
+        char path[128];
+    } checked; /* the path that was found legal last: requests look at theirs more than once */
     int derived_count;
     struct ns_listener *listeners;
     struct ns_hold hold;

@@ -252,6 +252,33 @@ static void a_pipelining_client_shares_with_itself(void **state)
     names_server_stop(&names);
 }
 
+/* Whoever has the store alone waits for nobody. But what a commit replaced is there until the control core says that
+ * it holds nothing. */
+static void a_store_that_is_had_alone_frees_at_once(void **state)
+{
+    const struct ns_store_options options = {.alone = true};
+    struct ns_store_counters before, after;
+    const struct ns_entry *entry;
+
+    (void)state;
+    assert_int_equal(ns_store_new(&options, &store), 0);
+    put("/a", "1");
+    ns_store_quiescent(store);
+    assert_false(ns_store_housekeep(store));
+    ns_store_counters(store, &before);
+    assert_int_equal(before.waiting_bytes, 0);
+    entry = ns_tree_lookup(ns_store_version(store)->root, "/a", 2);
+    put("/a", "2");
+    assert_false(ns_store_housekeep(store));
+    assert_memory_equal(ns_entry_value(entry), "1", 1);
+    ns_store_quiescent(store);
+    assert_false(ns_store_housekeep(store));
+    ns_store_counters(store, &after);
+    assert_int_equal(after.pool_bytes, before.pool_bytes);
+    assert_false(ns_store_waits(store));
+    ns_store_free(store);
+}
+
 #define PUBLISH_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -262,6 +289,7 @@ int main(void)
         PUBLISH_TEST(an_old_transaction_joins),
         PUBLISH_TEST(what_concerns_others_is_published_at_once),
         cmocka_unit_test(a_pipelining_client_shares_with_itself),
+        cmocka_unit_test(a_store_that_is_had_alone_frees_at_once),
     };
 
     return cmocka_run_group_tests_name("publish", tests, NULL, NULL);

@@ -886,9 +886,26 @@ static void test_watches(void **state)
     expect_events(&on_root, "");
 }
 
+/* A path that was found legal is remembered, with its mount. */
+static void a_path_is_judged_by_what_hangs_there_now(void **state)
+{
+    static const struct ns_mount_ops ops = {.name = "xenstore",
+                                            .authority = &ns_authority_xenstore};
+    static struct ns_mount mount;
+
+    (void)state;
+    assert_int_equal(ns_store_path_check(store, "/judged/a.b", 11, NULL), 0);
+    assert_int_equal(ns_mount_add(store, &mount, "/judged", &ops), 0);
+    assert_int_equal(ns_store_path_check(store, "/judged/a.b", 11, NULL), -EINVAL);
+    assert_int_equal(ns_store_path_check(store, "/judged/a", 9, NULL), 0);
+    assert_ptr_equal(ns_mount_find(store, "/judged/a", 9), &mount);
+    assert_int_equal(ns_store_path_check(store, "/judged/a/", 10, NULL), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_is_judged_by_what_hangs_there_now),
         cmocka_unit_test(test_commit_is_visible_at_once_and_whole),
         cmocka_unit_test(test_abort_leaves_nothing),
         cmocka_unit_test(test_snapshot_stays_as_it_was),
