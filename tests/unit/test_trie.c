@@ -295,7 +295,7 @@ static void create_some(struct ns_build *build, struct created *created)
 {
     char path[32];
 
-    for (unsigned steps = 600; steps > 0; steps--) {
+    for (unsigned steps = 16 * 3 * 14; steps > 0; steps--) {
         unsigned d = steps / 16 % 3;
         struct name other;
         int size;
