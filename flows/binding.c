@@ -56,7 +56,7 @@ void decision_bind(struct flow_table *table, uint32_t index, const struct taken 
     bind_adjacency(table, index, taken);
     bind_dependencies(table, index, taken);
     table->flows[index].epoch = table->epoch;
-    table->private->bindings[index].version = taken->decision.version;
+    table->inner->bindings[index].version = taken->decision.version;
     if (taken->overtaken)
         notice_oneself(table, taken);
 }
@@ -64,12 +64,12 @@ void decision_bind(struct flow_table *table, uint32_t index, const struct taken 
 enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, uint32_t hash,
                          struct flow **flow, struct flow_missing *missing)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     struct taken taken;
     enum flow_turn turn;
 
     if (flow_table_full(table)) {
-        bump(private->counters.full);
+        bump(inner->counters.full);
         return FLOW_FULL;
     }
     turn = decide_and_take(table, key, &taken, missing);
@@ -77,12 +77,12 @@ enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, ui
         return turn;
     *flow = flow_slot_take(table, key, hash);
     if (*flow == NULL) {
-        bump(private->counters.full);
+        bump(inner->counters.full);
         return FLOW_FULL;
     }
-    (*flow)->listeners = private->listen_all;
+    (*flow)->listeners = inner->listen_all;
     decision_bind(table, flow_index(table, *flow), &taken);
-    bump(private->counters.bound);
+    bump(inner->counters.bound);
     return FLOW_BOUND;
 }
 
@@ -122,7 +122,7 @@ static void rebind(struct flow_table *table, uint32_t index, unsigned links,
 
 enum flow_turn flow_rebind(struct flow_table *table, uint32_t index, struct flow_missing *missing)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     struct taken taken;
     enum flow_turn turn = decide_and_take(table, &table->flows[index].key, &taken, missing);
     unsigned links;
@@ -131,10 +131,10 @@ enum flow_turn flow_rebind(struct flow_table *table, uint32_t index, struct flow
         return turn;
     links = moved(table, index, &taken);
     if (links == 0) {
-        bump(private->counters.looked_again);
+        bump(inner->counters.looked_again);
         decision_bind(table, index, &taken);
     } else {
-        bump(private->counters.rebound);
+        bump(inner->counters.rebound);
         rebind(table, index, links, &taken);
     }
     return FLOW_BOUND;
@@ -144,7 +144,7 @@ enum flow_turn flow_rebind(struct flow_table *table, uint32_t index, struct flow
  * is seen without the flow's cold part. */
 static bool way_may_be_stale(const struct flow_table *table, const struct flow *flow)
 {
-    const struct hold *holds = table->private->holds;
+    const struct hold *holds = table->inner->holds;
 
     return (flow->route != 0 && is_older(table, flow, holds[flow->route].epoch)) ||
            (flow->definition != 0 && is_older(table, flow, holds[flow->definition].epoch));
@@ -152,15 +152,15 @@ static bool way_may_be_stale(const struct flow_table *table, const struct flow *
 
 bool flow_is_spared(struct flow_table *table, struct flow *flow)
 {
-    const struct flow_table_private *private = table->private;
-    const struct flow_sources *sources = &private->sources;
+    const struct flow_table_inner *inner = table->inner;
+    const struct flow_sources *sources = &inner->sources;
 
     if (way_may_be_stale(table, flow))
         return false;
-    if (is_older(table, flow, private->epoch_all) &&
+    if (is_older(table, flow, inner->epoch_all) &&
         classifier_concerns(
             classifier_of(ns_store_version(sources->store), sources->definitions_slot), &flow->key,
-            private->claims_known))
+            inner->claims_known))
         return false;
     flow->epoch = table->epoch;
     return true;
@@ -168,16 +168,16 @@ bool flow_is_spared(struct flow_table *table, struct flow *flow)
 
 bool flow_is_stale(const struct flow_table *table, uint32_t index)
 {
-    const struct flow_table_private *private = table->private;
-    const struct binding *binding = &private->bindings[index];
+    const struct flow_table_inner *inner = table->inner;
+    const struct binding *binding = &inner->bindings[index];
 
     for (int role = 0; role < BY_ALL; role++) {
         uint32_t hold = flow_hold(table, index, role);
 
-        if (hold != 0 && private->holds[hold].stamp > binding->version)
+        if (hold != 0 && inner->holds[hold].stamp > binding->version)
             return true;
     }
-    return binding->place[BY_ALL] != 0 && is_older(table, &table->flows[index], private->epoch_all);
+    return binding->place[BY_ALL] != 0 && is_older(table, &table->flows[index], inner->epoch_all);
 }
 
 static uint32_t asked_slot(const struct flow_missing *missing)
@@ -197,14 +197,14 @@ static bool same_missing(const struct flow_missing *a, const struct flow_missing
 
 void flow_ask(struct flow_table *table, const struct flow_missing *missing)
 {
-    struct flow_table_private *private = table->private;
-    struct asked *asked = &private->asked[asked_slot(missing)];
+    struct flow_table_inner *inner = table->inner;
+    struct asked *asked = &inner->asked[asked_slot(missing)];
 
     if (asked->valid && asked->second == table->now && same_missing(&asked->what, missing))
         return;
     *asked = (struct asked){.what = *missing, .second = table->now};
     asked->valid =
-        private->options.missing != NULL && private->options.missing(private->options.arg, missing);
+        inner->options.missing != NULL && inner->options.missing(inner->options.arg, missing);
 }
 
 void flow_refresh(struct flow_table *table, struct flow *flow)

@@ -24,24 +24,24 @@ static const struct ns_anchor *bound(const struct flow_table *table, uint32_t in
 {
     uint32_t hold = flow_hold(table, index, role);
 
-    return hold == 0 ? NULL : table->private->holds[hold].anchor;
+    return hold == 0 ? NULL : table->inner->holds[hold].anchor;
 }
 
 static bool is_registered(const struct flow_table *table, const struct ns_anchor *anchor)
 {
     uint64_t mask = atomic_load_explicit(&anchor->mask, memory_order_relaxed);
 
-    return mask >> table->private->options.lcore & 1;
+    return mask >> table->inner->options.lcore & 1;
 }
 
 static bool stands_in_array(const struct flow_table *table, uint32_t index, int role)
 {
-    const struct flow_table_private *private = table->private;
-    uint32_t place = private->bindings[index].place[role];
+    const struct flow_table_inner *inner = table->inner;
+    uint32_t place = inner->bindings[index].place[role];
 
     if (role == BY_ADJACENCY && table->flows[index].listeners == 0)
         return place == 0;
-    return place != 0 && private->chunks[place] == index;
+    return place != 0 && inner->chunks[place] == index;
 }
 
 /* NULL: this part is as it should be. */
@@ -66,7 +66,7 @@ static bool is_walked(const struct flow_table *table, uint32_t index)
     for (int role = 0; role < DEPENDENCIES; role++) {
         uint32_t hold = flow_hold(table, index, role);
 
-        if (hold != 0 && table->private->holds[hold].walk != WALK_NONE)
+        if (hold != 0 && table->inner->holds[hold].walk != WALK_NONE)
             return true;
     }
     return false;
@@ -75,14 +75,14 @@ static bool is_walked(const struct flow_table *table, uint32_t index)
 /* Is something newer than the binding, whether or not the notice has come? */
 static bool is_pending(const struct flow_table *table, uint32_t index)
 {
-    uint64_t version = table->private->bindings[index].version;
+    uint64_t version = table->inner->bindings[index].version;
 
     for (int role = 0; role < DEPENDENCIES; role++) {
         const struct ns_anchor *anchor = bound(table, index, role);
 
         /* Which flows know of /flow is not in their versions. */
         if (role == BY_ALL && anchor != NULL)
-            version = table->private->holds[flow_hold(table, index, role)].stamp;
+            version = table->inner->holds[flow_hold(table, index, role)].stamp;
         if (anchor != NULL && ns_anchor_version(anchor) > version)
             return true;
     }
@@ -114,8 +114,7 @@ static bool check_flow(const struct flow_table *table, struct flow_check *check,
     const char *what = NULL;
     int role = 0;
 
-    if (decide(&table->private->sources, &table->flows[index].key, &decision, &missing) ==
-        FLOW_BOUND)
+    if (decide(&table->inner->sources, &table->flows[index].key, &decision, &missing) == FLOW_BOUND)
         for (; role < ROLES && what == NULL; role++)
             what = part_fault(table, index, role, &decision);
     else

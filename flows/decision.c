@@ -150,11 +150,11 @@ static inline struct memo_key memo_key(const struct target *target)
     };
 }
 
-static struct memo *memo_of(struct flow_table_private *private, const struct memo_key *key)
+static struct memo *memo_of(struct flow_table_inner *inner, const struct memo_key *key)
 {
     uint32_t hash = rte_hash_crc_8byte(key->addresses, (uint32_t)key->rest);
 
-    return &private->memos[rte_hash_crc_8byte((uintptr_t)key->definition, hash) % MEMOS];
+    return &inner->memos[rte_hash_crc_8byte((uintptr_t)key->definition, hash) % MEMOS];
 }
 
 static bool same_key(const struct memo_key *a, const struct memo_key *b)
@@ -165,12 +165,12 @@ static bool same_key(const struct memo_key *a, const struct memo_key *b)
 
 /* Those that are remembered were registered before, so whatever changes after their version brings a
  * notice; and their holds are still there (generation). */
-static bool memo_find(struct flow_table_private *private, const struct memo_key *key,
+static bool memo_find(struct flow_table_inner *inner, const struct memo_key *key,
                       struct taken *taken)
 {
-    const struct memo *memo = memo_of(private, key);
+    const struct memo *memo = memo_of(inner, key);
 
-    if (memo->generation != private->generation || !same_key(&memo->key, key))
+    if (memo->generation != inner->generation || !same_key(&memo->key, key))
         return false;
     *taken = memo->taken;
     return true;
@@ -217,14 +217,14 @@ static enum flow_turn take(struct flow_table *table, struct taken *taken)
     if (!decision_take(table, taken))
         return FLOW_FULL;
     if (taken->overtaken)
-        bump(table->private->counters.overtaken);
+        bump(table->inner->counters.overtaken);
     return FLOW_BOUND;
 }
 
 static enum flow_turn take_bridged(struct flow_table *table, const union flow_key *key,
                                    struct taken *taken, struct flow_missing *missing)
 {
-    const struct flow_sources *sources = &table->private->sources;
+    const struct flow_sources *sources = &table->inner->sources;
     enum flow_turn turn =
         decide_bridged(sources, ns_store_version(sources->store), key, &taken->decision, missing);
 
@@ -234,20 +234,19 @@ static enum flow_turn take_bridged(struct flow_table *table, const union flow_ke
 static enum flow_turn take_routed(struct flow_table *table, const union flow_key *key,
                                   struct taken *taken, struct flow_missing *missing)
 {
-    struct flow_table_private *private = table->private;
-    struct target target =
-        target_of(&private->sources, ns_store_version(private->sources.store), key);
+    struct flow_table_inner *inner = table->inner;
+    struct target target = target_of(&inner->sources, ns_store_version(inner->sources.store), key);
     const struct memo_key memo = memo_key(&target);
     enum flow_turn turn;
 
-    if (memo_find(private, &memo, taken))
+    if (memo_find(inner, &memo, taken))
         return FLOW_BOUND;
-    turn = decide_routed(&private->sources, &target, &taken->decision, missing);
+    turn = decide_routed(&inner->sources, &target, &taken->decision, missing);
     if (turn == FLOW_BOUND)
         turn = take(table, taken);
     if (turn == FLOW_BOUND && !taken->overtaken)
-        *memo_of(private, &memo) =
-            (struct memo){.key = memo, .taken = *taken, .generation = private->generation};
+        *memo_of(inner, &memo) =
+            (struct memo){.key = memo, .taken = *taken, .generation = inner->generation};
     return turn;
 }
 
@@ -261,6 +260,6 @@ enum flow_turn decide_and_take(struct flow_table *table, const union flow_key *k
         turn = key->kind == FLOW_BRIDGED ? take_bridged(table, key, taken, missing)
                                          : take_routed(table, key, taken, missing);
     if (turn == FLOW_MISSING)
-        bump(table->private->counters.missing);
+        bump(table->inner->counters.missing);
     return turn;
 }

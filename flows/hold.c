@@ -7,7 +7,7 @@
 
 static _Atomic uint32_t *hold_word(const struct flow_table *table, const struct ns_anchor *anchor)
 {
-    return &ns_anchor_notice(anchor, table->private->options.lcore)->lcore_data;
+    return &ns_anchor_notice(anchor, table->inner->options.lcore)->lcore_data;
 }
 
 uint32_t hold_find(const struct flow_table *table, const struct ns_anchor *anchor)
@@ -23,20 +23,20 @@ static uint64_t current_stamp(const struct ns_anchor *anchor, uint8_t role)
 
 uint32_t hold_take(struct flow_table *table, struct ns_anchor *anchor, uint8_t role)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     uint32_t index = hold_find(table, anchor);
     struct hold *hold;
 
     if (index != 0)
         return index;
-    index = private->free_hold;
+    index = inner->free_hold;
     if (index == 0) {
-        bump(private->counters.holds_full);
+        bump(inner->counters.holds_full);
         return 0;
     }
-    hold = &private->holds[index];
-    private->free_hold = hold->next;
-    ns_anchor_register(anchor, private->options.lcore);
+    hold = &inner->holds[index];
+    inner->free_hold = hold->next;
+    ns_anchor_register(anchor, inner->options.lcore);
     *hold = (struct hold){
         .anchor = anchor,
         .role = role,
@@ -47,86 +47,86 @@ uint32_t hold_take(struct flow_table *table, struct ns_anchor *anchor, uint8_t r
     hold->stamp = current_stamp(anchor, role);
     table->counts[index] = (struct flow_count){0, 0};
     atomic_store_explicit(hold_word(table, anchor), index, memory_order_relaxed);
-    write_shared(private->counters.holds, private->counters.holds + 1);
+    write_shared(inner->counters.holds, inner->counters.holds + 1);
     return index;
 }
 
 void hold_drop(struct flow_table *table, uint32_t index)
 {
-    struct flow_table_private *private = table->private;
-    struct hold *hold = &private->holds[index];
+    struct flow_table_inner *inner = table->inner;
+    struct hold *hold = &inner->holds[index];
 
     atomic_store_explicit(hold_word(table, hold->anchor), 0, memory_order_relaxed);
-    ns_anchor_unregister(hold->anchor, private->options.lcore);
+    ns_anchor_unregister(hold->anchor, inner->options.lcore);
     hold->anchor = NULL;
-    private->generation++;
-    hold->next = private->free_hold;
-    private->free_hold = index;
-    write_shared(private->counters.holds, private->counters.holds - 1);
+    inner->generation++;
+    hold->next = inner->free_hold;
+    inner->free_hold = index;
+    write_shared(inner->counters.holds, inner->counters.holds - 1);
 }
 
 /* ---- arrays ---- */
 
 /* Never fails: there are chunks for all flows in all roles, and one more for each hold. */
-static uint32_t chunk_take(struct flow_table_private *private, uint32_t before)
+static uint32_t chunk_take(struct flow_table_inner *inner, uint32_t before)
 {
-    uint32_t chunk = private->free_chunk;
+    uint32_t chunk = inner->free_chunk;
 
-    private->free_chunk = private->chunks[chunk];
-    private->chunks[chunk] = before;
+    inner->free_chunk = inner->chunks[chunk];
+    inner->chunks[chunk] = before;
     return chunk;
 }
 
-static void chunk_put(struct flow_table_private *private, uint32_t chunk)
+static void chunk_put(struct flow_table_inner *inner, uint32_t chunk)
 {
-    private->chunks[chunk] = private->free_chunk;
-    private->free_chunk = chunk;
+    inner->chunks[chunk] = inner->free_chunk;
+    inner->free_chunk = chunk;
 }
 
-void array_add(struct flow_table_private *private, struct hold *hold, uint32_t flow)
+void array_add(struct flow_table_inner *inner, struct hold *hold, uint32_t flow)
 {
     uint32_t used = hold->last % CHUNK; /* of the last chunk */
 
     if (hold->last == 0 || used == CHUNK_FLOWS)
-        hold->last = chunk_take(private, hold->last - used);
+        hold->last = chunk_take(inner, hold->last - used);
     hold->last++;
-    private->chunks[hold->last] = flow;
-    private->bindings[flow].place[hold->role] = hold->last;
+    inner->chunks[hold->last] = flow;
+    inner->bindings[flow].place[hold->role] = hold->last;
 }
 
 /* The last takes the free place. A walk goes downwards, so what moves has been looked at already, or
  * moves to where the walk still comes by; only a walk that stood on the last itself has to step down. */
-void array_remove(struct flow_table_private *private, struct hold *hold, uint32_t place)
+void array_remove(struct flow_table_inner *inner, struct hold *hold, uint32_t place)
 {
-    uint32_t last = hold->last, moved = private->chunks[last],
-             before = place_before(private->chunks, last);
+    uint32_t last = hold->last, moved = inner->chunks[last],
+             before = place_before(inner->chunks, last);
 
-    private->chunks[place] = moved;
-    private->bindings[moved].place[hold->role] = place;
+    inner->chunks[place] = moved;
+    inner->bindings[moved].place[hold->role] = place;
     if (hold->cursor == last)
         hold->cursor = before;
     hold->last = before;
     if (last % CHUNK == 1)
-        chunk_put(private, last - 1);
+        chunk_put(inner, last - 1);
 }
 
 void hold_attach(struct flow_table *table, uint32_t index, uint32_t flow)
 {
-    struct flow_table_private *private = table->private;
-    struct hold *hold = &private->holds[index];
+    struct flow_table_inner *inner = table->inner;
+    struct hold *hold = &inner->holds[index];
 
     write_shared(hold->flows, hold->flows + 1);
     if (hold->role == BY_ADJACENCY)
         listener_attach(table, flow);
     else
-        array_add(private, hold, flow);
+        array_add(inner, hold, flow);
 }
 
 void hold_detach(struct flow_table *table, uint32_t index, uint32_t flow)
 {
-    struct flow_table_private *private = table->private;
-    struct hold *hold = &private->holds[index];
-    struct binding *binding = &private->bindings[flow];
+    struct flow_table_inner *inner = table->inner;
+    struct hold *hold = &inner->holds[index];
+    struct binding *binding = &inner->bindings[flow];
 
     write_shared(hold->flows, hold->flows - 1);
     if (hold->flows == 0)
@@ -135,6 +135,6 @@ void hold_detach(struct flow_table *table, uint32_t index, uint32_t flow)
         write_shared(hold->used, table->flows[flow].used);
     if (binding->place[hold->role] == 0)
         return;
-    array_remove(private, hold, binding->place[hold->role]);
+    array_remove(inner, hold, binding->place[hold->role]);
     binding->place[hold->role] = 0;
 }

@@ -19,13 +19,13 @@ const char *flow_link_name(enum flow_link link)
 
 int flow_listener_add(struct flow_table *table, flow_told_fn *told, void *arg, bool all)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
 
     for (int i = 0; i < FLOW_LISTENERS_MAX; i++) {
-        if (private->listeners[i].told != NULL)
+        if (inner->listeners[i].told != NULL)
             continue;
-        private->listeners[i] = (struct listener){told, arg};
-        private->listen_all |= (uint8_t)(all << i);
+        inner->listeners[i] = (struct listener){told, arg};
+        inner->listen_all |= (uint8_t)(all << i);
         return i;
     }
     return -ENOSPC;
@@ -38,48 +38,48 @@ static bool in_round(const struct hold *hold)
 
 /* The first one of an adjacency: what is current now is known from here on. A change that was published, but
  * whose notice has not been taken, will be told. */
-static void record_begin(struct flow_table_private *private, uint32_t index)
+static void record_begin(struct flow_table_inner *inner, uint32_t index)
 {
-    struct hold *hold = &private->holds[index];
+    struct hold *hold = &inner->holds[index];
 
-    private->records[index] = *adjacency_of(hold->anchor);
-    hold->stamp = private->records[index].version;
+    inner->records[index] = *adjacency_of(hold->anchor);
+    hold->stamp = inner->records[index].version;
 }
 
 /* A change of the record waits for its round, or for its notice to be taken; who comes now is told of it at once,
  * with what else has brought it here, and not a second time in the round. Without room it is. */
-static struct ahead *ahead_find(const struct flow_table_private *private, uint32_t hold)
+static struct ahead *ahead_find(const struct flow_table_inner *inner, uint32_t hold)
 {
     for (int i = 0; i < AHEAD; i++)
-        if (private->ahead[i].hold == hold)
-            return (struct ahead *)(uintptr_t) & private->ahead[i];
+        if (inner->ahead[i].hold == hold)
+            return (struct ahead *)(uintptr_t)&inner->ahead[i];
     return NULL;
 }
 
-static struct ahead *ahead_new(struct flow_table_private *private)
+static struct ahead *ahead_new(struct flow_table_inner *inner)
 {
     for (int i = 0; i < AHEAD; i++) /* or one whose listeners have all left before the round */
-        if (private->ahead[i].hold == 0 || private->holds[private->ahead[i].hold].last == 0)
-            return &private->ahead[i];
+        if (inner->ahead[i].hold == 0 || inner->holds[inner->ahead[i].hold].last == 0)
+            return &inner->ahead[i];
     return NULL;
 }
 
-static struct ahead *ahead_take(struct flow_table_private *private, uint32_t index)
+static struct ahead *ahead_take(struct flow_table_inner *inner, uint32_t index)
 {
-    const struct adjacency *now = adjacency_of(private->holds[index].anchor);
-    struct ahead *ahead = ahead_find(private, index);
+    const struct adjacency *now = adjacency_of(inner->holds[index].anchor);
+    struct ahead *ahead = ahead_find(inner, index);
 
-    if (ahead != NULL || now->version <= private->records[index].version)
+    if (ahead != NULL || now->version <= inner->records[index].version)
         return ahead;
-    ahead = ahead_new(private);
+    ahead = ahead_new(inner);
     if (ahead != NULL)
         *ahead = (struct ahead){.hold = index, .record = *now};
     return ahead;
 }
 
-static void ahead_drop(struct flow_table_private *private, uint32_t hold)
+static void ahead_drop(struct flow_table_inner *inner, uint32_t hold)
 {
-    struct ahead *ahead = ahead_find(private, hold);
+    struct ahead *ahead = ahead_find(inner, hold);
 
     if (ahead != NULL)
         ahead->hold = 0;
@@ -87,59 +87,59 @@ static void ahead_drop(struct flow_table_private *private, uint32_t hold)
 
 void listener_attach(struct flow_table *table, uint32_t index)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     const struct flow *flow = &table->flows[index];
-    struct hold *hold = &private->holds[flow->hold];
-    struct binding *binding = &private->bindings[index];
+    struct hold *hold = &inner->holds[flow->hold];
+    struct binding *binding = &inner->bindings[index];
     const struct ahead *ahead;
 
     if (flow->listeners == 0 || flow->hold == 0)
         return;
     if (hold->last == 0) {
-        ahead_drop(private, flow->hold);
-        record_begin(private, flow->hold);
+        ahead_drop(inner, flow->hold);
+        record_begin(inner, flow->hold);
     }
-    array_add(private, hold, index);
-    binding->heard = private->records[flow->hold].version;
+    array_add(inner, hold, index);
+    binding->heard = inner->records[flow->hold].version;
     if (in_round(
             hold)) { /* it stands behind the round's cursor, so it must know of what that tells */
-        binding->heard = RTE_MAX(binding->heard, private->round_record.version);
+        binding->heard = RTE_MAX(binding->heard, inner->round_record.version);
         return;
     }
-    ahead = ahead_take(private, flow->hold);
+    ahead = ahead_take(inner, flow->hold);
     if (ahead != NULL)
         binding->heard = ahead->record.version;
 }
 
 const struct adjacency *listener_record(const struct flow_table *table, uint32_t index)
 {
-    const struct flow_table_private *private = table->private;
+    const struct flow_table_inner *inner = table->inner;
     const struct flow *flow = &table->flows[index];
-    uint64_t heard = private->bindings[index].heard;
+    uint64_t heard = inner->bindings[index].heard;
     const struct ahead *ahead;
 
     if (flow->hold == 0)
         return adjacency_of(flow->adjacency);
-    if (in_round(&private->holds[flow->hold]) && heard == private->round_record.version)
-        return &private->round_record;
-    if (heard == private->records[flow->hold].version)
-        return &private->records[flow->hold];
-    ahead = ahead_find(private, flow->hold);
+    if (in_round(&inner->holds[flow->hold]) && heard == inner->round_record.version)
+        return &inner->round_record;
+    if (heard == inner->records[flow->hold].version)
+        return &inner->records[flow->hold];
+    ahead = ahead_find(inner, flow->hold);
     return ahead != NULL && ahead->record.version == heard ? &ahead->record
-                                                           : &private->records[flow->hold];
+                                                           : &inner->records[flow->hold];
 }
 
 void listener_tell(struct flow_table *table, uint32_t index, unsigned moved,
                    const struct adjacency *from, const struct adjacency *to)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     const struct flow_change change = {
         .flow = &table->flows[index], .from = from, .to = to, .moved = moved};
 
     for (unsigned left = change.flow->listeners; left != 0; left &= left - 1) {
-        const struct listener *listener = &private->listeners[__builtin_ctz(left)];
+        const struct listener *listener = &inner->listeners[__builtin_ctz(left)];
 
-        bump(private->counters.heard);
+        bump(inner->counters.heard);
         listener->told(listener->arg, &change);
     }
 }
@@ -157,34 +157,33 @@ static unsigned moved_links(const struct adjacency *from, const struct adjacency
 
 void listener_round(struct flow_table *table, const struct hold *hold, uint32_t index)
 {
-    struct flow_table_private *private = table->private;
-    const struct adjacency *common = &private->records[hold - private->holds], *from = common;
-    unsigned moved = private->round_moved;
+    struct flow_table_inner *inner = table->inner;
+    const struct adjacency *common = &inner->records[hold - inner->holds], *from = common;
+    unsigned moved = inner->round_moved;
 
-    if (private->bindings[index].heard >= private->round_record.version)
+    if (inner->bindings[index].heard >= inner->round_record.version)
         return;
-    if (unlikely(private->bindings[index].heard != common->version)) {
+    if (unlikely(inner->bindings[index].heard != common->version)) {
         from = listener_record(table, index);
-        moved = moved_links(from, &private->round_record);
+        moved = moved_links(from, &inner->round_record);
     }
-    private->bindings[index].heard = private->round_record.version;
-    listener_tell(table, index, moved, from, &private->round_record);
+    inner->bindings[index].heard = inner->round_record.version;
+    listener_tell(table, index, moved, from, &inner->round_record);
 }
 
-void listener_round_begin(struct flow_table_private *private, const struct hold *hold)
+void listener_round_begin(struct flow_table_inner *inner, const struct hold *hold)
 {
-    private->round_record = *adjacency_of(hold->anchor);
-    private->round_moved =
-        moved_links(&private->records[hold - private->holds], &private->round_record);
+    inner->round_record = *adjacency_of(hold->anchor);
+    inner->round_moved = moved_links(&inner->records[hold - inner->holds], &inner->round_record);
 }
 
-void listener_round_end(struct flow_table_private *private, const struct hold *hold)
+void listener_round_end(struct flow_table_inner *inner, const struct hold *hold)
 {
-    struct adjacency *record = &private->records[hold - private->holds];
+    struct adjacency *record = &inner->records[hold - inner->holds];
 
-    if (record->version < private->round_record.version)
-        *record = private->round_record;
-    ahead_drop(private, (uint32_t)(hold - private->holds));
+    if (record->version < inner->round_record.version)
+        *record = inner->round_record;
+    ahead_drop(inner, (uint32_t)(hold - inner->holds));
 }
 
 const struct adjacency *flow_listen(struct flow_table *table, struct flow *flow, int listener)
@@ -200,12 +199,12 @@ const struct adjacency *flow_listen(struct flow_table *table, struct flow *flow,
 
 void flow_unlisten(struct flow_table *table, struct flow *flow, int listener)
 {
-    struct flow_table_private *private = table->private;
-    struct binding *binding = &private->bindings[flow_index(table, flow)];
+    struct flow_table_inner *inner = table->inner;
+    struct binding *binding = &inner->bindings[flow_index(table, flow)];
 
     flow->listeners &= (uint8_t) ~(1 << listener);
     if (flow->listeners != 0 || binding->place[BY_ADJACENCY] == 0)
         return;
-    array_remove(private, &private->holds[flow->hold], binding->place[BY_ADJACENCY]);
+    array_remove(inner, &inner->holds[flow->hold], binding->place[BY_ADJACENCY]);
     binding->place[BY_ADJACENCY] = 0;
 }

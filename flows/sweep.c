@@ -16,27 +16,27 @@ enum {
     EPOCHS_FAR = 1 << 30,
 };
 
-static uint32_t sweep_total(const struct flow_table_private *private)
+static uint32_t sweep_total(const struct flow_table_inner *inner)
 {
-    return private->slots + private->hold_count;
+    return inner->slots + inner->hold_count;
 }
 
 void sweep_second(struct flow_table *table, uint32_t now)
 {
-    struct flow_table_private *private = table->private;
-    uint32_t total = sweep_total(private), elapsed = now - table->now;
+    struct flow_table_inner *inner = table->inner;
+    uint32_t total = sweep_total(inner), elapsed = now - table->now;
     uint32_t due = elapsed >= SWEEP_SECONDS ? total : total / SWEEP_SECONDS + 1;
 
-    private->sweep_due = RTE_MIN(private->sweep_due + due, total);
-    private->sweep_slice = private->sweep_due / (private->polls + 1) + 1;
-    private->sweep_slice =
-        RTE_MAX(RTE_MIN(private->sweep_slice, (uint32_t)SWEEP_MAX), (uint32_t)SWEEP_MIN);
-    private->polls = 0;
+    inner->sweep_due = RTE_MIN(inner->sweep_due + due, total);
+    inner->sweep_slice = inner->sweep_due / (inner->polls + 1) + 1;
+    inner->sweep_slice =
+        RTE_MAX(RTE_MIN(inner->sweep_slice, (uint32_t)SWEEP_MAX), (uint32_t)SWEEP_MIN);
+    inner->polls = 0;
 }
 
 static void sweep_flow(struct flow_table *table, uint32_t index)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     struct flow *flow = &table->flows[index];
     struct hold *hold;
 
@@ -44,22 +44,21 @@ static void sweep_flow(struct flow_table *table, uint32_t index)
         return;
     if (unlikely(table->epoch - flow->epoch > EPOCHS_FAR) && !flow_is_stale(table, index))
         flow->epoch = table->epoch; /* epochs come around: a flow must not become new by waiting */
-    if (table->now - flow->used > private->options.idle_seconds) {
-        bump(private->counters.idle);
+    if (table->now - flow->used > inner->options.idle_seconds) {
+        bump(inner->counters.idle);
         flow_forget(table, index);
         return;
     }
-    hold = &private->holds[flow->hold];
+    hold = &inner->holds[flow->hold];
     if (flow->hold != 0 && hold->used < flow->used)
         write_shared(hold->used, flow->used);
 }
 
 /* A definition's hold has its counters, and stays while there is such a definition. */
-static bool definition_exists(const struct flow_table_private *private,
-                              const struct ns_anchor *anchor)
+static bool definition_exists(const struct flow_table_inner *inner, const struct ns_anchor *anchor)
 {
     const struct classifier *classifier =
-        classifier_of(ns_store_version(private->sources.store), private->sources.definitions_slot);
+        classifier_of(ns_store_version(inner->sources.store), inner->sources.definitions_slot);
 
     for (size_t i = 0; i < classifier_count(classifier); i++)
         if (classifier_get(classifier, i)->anchor == anchor)
@@ -69,35 +68,35 @@ static bool definition_exists(const struct flow_table_private *private,
 
 static void sweep_hold(struct flow_table *table, uint32_t index)
 {
-    struct flow_table_private *private = table->private;
-    const struct hold *hold = &private->holds[index];
+    struct flow_table_inner *inner = table->inner;
+    const struct hold *hold = &inner->holds[index];
 
     if (hold->anchor == NULL || hold->flows != 0 || hold->walk != WALK_NONE ||
         table->now - hold->empty_since < HOLD_KEEP_SECONDS)
         return;
-    if (hold->role == BY_DEFINITION && definition_exists(private, hold->anchor))
+    if (hold->role == BY_DEFINITION && definition_exists(inner, hold->anchor))
         return;
     hold_drop(table, index);
 }
 
 bool sweep_round(struct flow_table *table)
 {
-    struct flow_table_private *private = table->private;
-    uint32_t total = sweep_total(private);
-    uint32_t slice = RTE_MIN(private->sweep_due, private->sweep_slice);
+    struct flow_table_inner *inner = table->inner;
+    uint32_t total = sweep_total(inner);
+    uint32_t slice = RTE_MIN(inner->sweep_due, inner->sweep_slice);
 
-    private->polls++;
-    if (private->counters.holds == 0) { /* then there are no flows either */
-        private->sweep_due = 0;
+    inner->polls++;
+    if (inner->counters.holds == 0) { /* then there are no flows either */
+        inner->sweep_due = 0;
         return false;
     }
-    private->sweep_due -= slice;
+    inner->sweep_due -= slice;
     for (; slice > 0; slice--) {
-        if (private->sweep_next < private->slots)
-            sweep_flow(table, private->sweep_next);
+        if (inner->sweep_next < inner->slots)
+            sweep_flow(table, inner->sweep_next);
         else
-            sweep_hold(table, private->sweep_next - private->slots);
-        private->sweep_next = private->sweep_next + 1 == total ? 0 : private->sweep_next + 1;
+            sweep_hold(table, inner->sweep_next - inner->slots);
+        inner->sweep_next = inner->sweep_next + 1 == total ? 0 : inner->sweep_next + 1;
     }
-    return private->sweep_due > total / SWEEP_SECONDS + 1;
+    return inner->sweep_due > total / SWEEP_SECONDS + 1;
 }

@@ -66,73 +66,72 @@ static void *cut(char *memory, size_t *used, size_t count, size_t size)
     return array;
 }
 
-static uint32_t chunk_count(const struct flow_table_private *private)
+static uint32_t chunk_count(const struct flow_table_inner *inner)
 {
-    return private->flow_limit / CHUNK_FLOWS * ROLES + ROLES + private->hold_count + 1;
+    return inner->flow_limit / CHUNK_FLOWS * ROLES + ROLES + inner->hold_count + 1;
 }
 
 static size_t cut_arrays(struct flow_table *table, char *memory)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     size_t used = 0;
 
-    table->flows = cut(memory, &used, private->slots, sizeof(struct flow));
-    private->bindings = cut(memory, &used, private->slots, sizeof(struct binding));
-    private->holds = cut(memory, &used, private->hold_count, sizeof(struct hold));
-    private->records = cut(memory, &used, private->hold_count, sizeof(struct adjacency));
-    table->counts = cut(memory, &used, private->hold_count, sizeof(struct flow_count));
-    private->chunks = cut(memory, &used, chunk_count(private), CHUNK * sizeof(uint32_t));
+    table->flows = cut(memory, &used, inner->slots, sizeof(struct flow));
+    inner->bindings = cut(memory, &used, inner->slots, sizeof(struct binding));
+    inner->holds = cut(memory, &used, inner->hold_count, sizeof(struct hold));
+    inner->records = cut(memory, &used, inner->hold_count, sizeof(struct adjacency));
+    table->counts = cut(memory, &used, inner->hold_count, sizeof(struct flow_count));
+    inner->chunks = cut(memory, &used, chunk_count(inner), CHUNK * sizeof(uint32_t));
     return RTE_ALIGN_CEIL(used, (size_t)HUGE_PAGE);
 }
 
-static void fill_free_lists(struct flow_table_private *private)
+static void fill_free_lists(struct flow_table_inner *inner)
 {
-    for (uint32_t i = 1; i + 1 < private->hold_count; i++)
-    private->holds[i].next = i + 1;
-    for (uint32_t i = 1; i + 1 < chunk_count(private); i++)
-    private->chunks[i * CHUNK] = (i + 1) * CHUNK;
-    private->free_hold = 1;
-    private->free_chunk = CHUNK;
+    for (uint32_t i = 1; i + 1 < inner->hold_count; i++)
+        inner->holds[i].next = i + 1;
+    for (uint32_t i = 1; i + 1 < chunk_count(inner); i++)
+        inner->chunks[i * CHUNK] = (i + 1) * CHUNK;
+    inner->free_hold = 1;
+    inner->free_chunk = CHUNK;
 }
 
 /* ---- life ---- */
 
-static void set_options(struct flow_table_private *private,
-                        const struct flow_table_options *options)
+static void set_options(struct flow_table_inner *inner, const struct flow_table_options *options)
 {
-    private->options = *options;
+    inner->options = *options;
     if (options->idle_seconds == 0)
-    private->options.idle_seconds = DEFAULT_IDLE_SECONDS;
+        inner->options.idle_seconds = DEFAULT_IDLE_SECONDS;
     if (options->slice == 0)
-    private->options.slice = DEFAULT_SLICE;
+        inner->options.slice = DEFAULT_SLICE;
     if (options->budget == 0)
-    private->options.budget = DEFAULT_BUDGET;
+        inner->options.budget = DEFAULT_BUDGET;
     if (options->tell_share == 0)
-    private->options.tell_share = options->share;
-    private->flow_limit = options->flows;
-    private->hold_count = (options->holds == 0 ? options->flows / 4 + 1024 : options->holds) + 1;
-    private->slots = rte_align32pow2(options->flows * 2);
+        inner->options.tell_share = options->share;
+    inner->flow_limit = options->flows;
+    inner->hold_count = (options->holds == 0 ? options->flows / 4 + 1024 : options->holds) + 1;
+    inner->slots = rte_align32pow2(options->flows * 2);
 }
 
 static int table_init(struct flow_table *table, const struct flow_sources *sources,
                       const struct flow_table_options *options)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
 
-    set_options(private, options);
-    private->sources = *sources;
-    private->tell_cycles = 100;
-    private->subscriber = ns_store_subscriber(sources->store, options->lcore);
-    private->memory_size = cut_arrays(table, NULL);
-    private->memory = memory_new(private->memory_size, options->numa_node);
-    if (private->memory == NULL)
+    set_options(inner, options);
+    inner->sources = *sources;
+    inner->tell_cycles = 100;
+    inner->subscriber = ns_store_subscriber(sources->store, options->lcore);
+    inner->memory_size = cut_arrays(table, NULL);
+    inner->memory = memory_new(inner->memory_size, options->numa_node);
+    if (inner->memory == NULL)
         return -ENOMEM;
-    cut_arrays(table, private->memory);
-    fill_free_lists(private);
-    table->mask = private->slots - 1;
+    cut_arrays(table, inner->memory);
+    fill_free_lists(inner);
+    table->mask = inner->slots - 1;
     if (options->share == 0)
         table->turns = UINT32_MAX;
-    flow_table_burst(table, private->options.budget);
+    flow_table_burst(table, inner->options.budget);
     return 0;
 }
 
@@ -147,10 +146,10 @@ int flow_table_new(const struct flow_sources *sources, const struct flow_table_o
     table = calloc(1, sizeof(*table));
     if (table == NULL)
         return -ENOMEM;
-    table->private = calloc(1, sizeof(*table->private));
-    rc = table->private == NULL ? -ENOMEM : table_init(table, sources, options);
+    table->inner = calloc(1, sizeof(*table->inner));
+    rc = table->inner == NULL ? -ENOMEM : table_init(table, sources, options);
     if (rc != 0) {
-        free(table->private);
+        free(table->inner);
         free(table);
         return rc;
     }
@@ -160,32 +159,32 @@ int flow_table_new(const struct flow_sources *sources, const struct flow_table_o
 
 void flow_table_clear(struct flow_table *table)
 {
-    for (uint32_t i = 0; i < table->private->slots; i++)
+    for (uint32_t i = 0; i < table->inner->slots; i++)
         if (flow_is_live(&table->flows[i]))
             flow_forget(table, i);
 }
 
 void flow_table_free(struct flow_table *table)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
 
     flow_table_clear(table);
-    for (uint32_t i = 1; i < private->hold_count; i++)
-        if (private->holds[i].anchor != NULL)
+    for (uint32_t i = 1; i < inner->hold_count; i++)
+        if (inner->holds[i].anchor != NULL)
             hold_drop(table, i);
     do {
-        while (private->notices != NULL)
-            ns_notice_take(&private->notices);
-        private->notices = ns_subscriber_take(private->subscriber);
-    } while (private->notices != NULL);
-    munmap(private->memory, private->memory_size);
-    free(private);
+        while (inner->notices != NULL)
+            ns_notice_take(&inner->notices);
+        inner->notices = ns_subscriber_take(inner->subscriber);
+    } while (inner->notices != NULL);
+    munmap(inner->memory, inner->memory_size);
+    free(inner);
     free(table);
 }
 
 bool flow_table_poll(struct flow_table *table, uint32_t now)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     bool behind;
 
     if (now != table->now)
@@ -193,7 +192,7 @@ bool flow_table_poll(struct flow_table *table, uint32_t now)
     table->now = now;
     notices_round(table);
     walks_round(table);
-    flow_table_burst(table, private->options.budget);
+    flow_table_burst(table, inner->options.budget);
     behind = sweep_round(table);
     return walks_left(table) || behind;
 }
@@ -202,12 +201,12 @@ bool flow_table_poll(struct flow_table *table, uint32_t now)
 
 bool flow_table_full(const struct flow_table *table)
 {
-    return table->private->counters.flows >= table->private->flow_limit;
+    return table->inner->counters.flows >= table->inner->flow_limit;
 }
 
 struct flow *flow_slot_take(struct flow_table *table, const union flow_key *key, uint32_t hash)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     struct flow *home = &table->flows[hash & table->mask], *flow = home;
     uint32_t distance = 0;
 
@@ -217,8 +216,8 @@ struct flow *flow_slot_take(struct flow_table *table, const union flow_key *key,
         return NULL;
     *flow = (struct flow){.key = *key, .used = table->now, .reach = flow->reach};
     home->reach = (uint16_t)RTE_MAX(home->reach, distance);
-    private->bindings[flow_index(table, flow)] = (struct binding){0};
-    write_shared(private->counters.flows, private->counters.flows + 1);
+    inner->bindings[flow_index(table, flow)] = (struct binding){0};
+    write_shared(inner->counters.flows, inner->counters.flows + 1);
     return flow;
 }
 
@@ -242,7 +241,7 @@ static void slot_free(struct flow_table *table, uint32_t slot)
 
 void flow_forget(struct flow_table *table, uint32_t index)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
 
     for (int role = 0; role < ROLES; role++) {
         uint32_t hold = flow_hold(table, index, role);
@@ -251,7 +250,7 @@ void flow_forget(struct flow_table *table, uint32_t index)
             hold_detach(table, hold, index);
     }
     slot_free(table, index);
-    write_shared(private->counters.flows, private->counters.flows - 1);
+    write_shared(inner->counters.flows, inner->counters.flows - 1);
 }
 
 /* ---- reading ---- */
@@ -259,7 +258,7 @@ void flow_forget(struct flow_table *table, uint32_t index)
 /* All counters are 64 bits wide. */
 void flow_table_counters(const struct flow_table *table, struct flow_table_counters *out)
 {
-    const uint64_t *from = (const uint64_t *)&table->private->counters;
+    const uint64_t *from = (const uint64_t *)&table->inner->counters;
     uint64_t *to = (uint64_t *)out;
 
     for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
@@ -270,14 +269,14 @@ uint32_t flow_table_bound(const struct flow_table *table, const struct ns_anchor
 {
     uint32_t index = hold_find(table, anchor);
 
-    return index == 0 ? 0 : read_shared(table->private->holds[index].flows);
+    return index == 0 ? 0 : read_shared(table->inner->holds[index].flows);
 }
 
 uint32_t flow_table_used(const struct flow_table *table, const struct ns_anchor *anchor)
 {
     uint32_t index = hold_find(table, anchor);
 
-    return index == 0 ? 0 : read_shared(table->private->holds[index].used);
+    return index == 0 ? 0 : read_shared(table->inner->holds[index].used);
 }
 
 void flow_table_counted(const struct flow_table *table, const struct ns_anchor *anchor,
@@ -289,10 +288,10 @@ void flow_table_counted(const struct flow_table *table, const struct ns_anchor *
     *bytes = index == 0 ? 0 : read_shared(table->counts[index].bytes);
 }
 
-static void origin_name(const struct flow_table_private *private, uint32_t hold, char *name,
+static void origin_name(const struct flow_table_inner *inner, uint32_t hold, char *name,
                         size_t size, uint64_t *version)
 {
-    const struct ns_anchor *anchor = private->holds[hold].anchor;
+    const struct ns_anchor *anchor = inner->holds[hold].anchor;
 
     *version = hold == 0 ? 0 : ns_anchor_version(anchor);
     snprintf(name, size, "%s", hold == 0 ? "" : anchor->path);
@@ -301,13 +300,13 @@ static void origin_name(const struct flow_table_private *private, uint32_t hold,
 bool flow_origin(const struct flow_table *table, const union flow_key *key,
                  struct flow_origin *origin)
 {
-    const struct flow_table_private *private = table->private;
+    const struct flow_table_inner *inner = table->inner;
     const struct flow *flow = flow_find(table, key, flow_hash(key));
     const struct binding *binding;
 
     if (flow == NULL)
         return false;
-    binding = &private->bindings[flow_index(table, flow)];
+    binding = &inner->bindings[flow_index(table, flow)];
     *origin = (struct flow_origin){
         .key = flow->key,
         .packets = flow->packets,
@@ -318,20 +317,20 @@ bool flow_origin(const struct flow_table *table, const union flow_key *key,
     };
     origin->adjacency_version = origin->record.version;
     snprintf(origin->adjacency, sizeof(origin->adjacency), "%s", flow->adjacency->path);
-    origin_name(private, flow->route, origin->route, sizeof(origin->route), &origin->route_version);
-    origin_name(private, flow->definition, origin->definition, sizeof(origin->definition),
+    origin_name(inner, flow->route, origin->route, sizeof(origin->route), &origin->route_version);
+    origin_name(inner, flow->definition, origin->definition, sizeof(origin->definition),
                 &origin->definition_version);
     return true;
 }
 
 uint64_t flow_bound_version(const struct flow_table *table, const struct flow *flow)
 {
-    return table->private->bindings[flow - table->flows].version;
+    return table->inner->bindings[flow - table->flows].version;
 }
 
 bool flow_table_next(const struct flow_table *table, uint32_t *cursor, const struct flow **flow)
 {
-    for (; *cursor < table->private->slots; ++*cursor)
+    for (; *cursor < table->inner->slots; ++*cursor)
         if (flow_is_live(&table->flows[*cursor])) {
             *flow = &table->flows[(*cursor)++];
             return true;

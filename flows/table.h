@@ -138,7 +138,7 @@ struct flow_table {
     uint32_t budget_left;      /* slow turns of packets, in this burst */
     uint32_t turns;            /* the same, as the share of time allows */
     struct flow_count *counts; /* by index of a definition's hold */
-    struct flow_table_private *private;
+    struct flow_table_inner *inner;
 };
 
 /* Control core. 0, -ENOMEM, -EINVAL. */

@@ -128,7 +128,7 @@ struct memo {
     uint32_t generation; /* of the table's holds; another: not valid */
 };
 
-struct flow_table_private {
+struct flow_table_inner {
     struct flow_sources sources;
     struct flow_table_options options;
     struct ns_subscriber *subscriber;
@@ -196,8 +196,8 @@ void hold_attach(struct flow_table *table, uint32_t hold, uint32_t flow);
 void hold_detach(struct flow_table *table, uint32_t hold, uint32_t flow);
 
 /* Put a flow into a hold's array, and take it out. */
-void array_add(struct flow_table_private *private, struct hold *hold, uint32_t flow);
-void array_remove(struct flow_table_private *private, struct hold *hold, uint32_t place);
+void array_add(struct flow_table_inner *inner, struct hold *hold, uint32_t flow);
+void array_remove(struct flow_table_inner *inner, struct hold *hold, uint32_t place);
 
 /* The place before this one in its array; 0: there is none. */
 static inline uint32_t place_before(const uint32_t *chunks, uint32_t place)
@@ -219,9 +219,9 @@ static inline uint32_t flow_hold(const struct flow_table *table, uint32_t flow, 
     case BY_DEFINITION: return hot->definition;
     case BY_ADJACENCY: return hot->hold;
     default: /* all flows that depend on it do so through one hold */
-        return table->private->bindings[flow].place[BY_ALL] == 0
+        return table->inner->bindings[flow].place[BY_ALL] == 0
                    ? 0
-                   : hold_find(table, table->private->sources.definitions_anchor);
+                   : hold_find(table, table->inner->sources.definitions_anchor);
     }
 }
 
@@ -310,9 +310,9 @@ void listener_tell(struct flow_table *table, uint32_t flow, unsigned moved,
 
 /* A round over the flows of an adjacency that have listeners: it tells one record, also if another comes
  * meanwhile. */
-void listener_round_begin(struct flow_table_private *private, const struct hold *hold);
+void listener_round_begin(struct flow_table_inner *inner, const struct hold *hold);
 void listener_round(struct flow_table *table, const struct hold *hold, uint32_t flow);
-void listener_round_end(struct flow_table_private *private, const struct hold *hold);
+void listener_round_end(struct flow_table_inner *inner, const struct hold *hold);
 
 /* ---- sweep.c ---- */
 

@@ -22,49 +22,48 @@ enum {
 
 /* ---- lists of walks ---- */
 
-static void walk_append(struct flow_table_private *private, struct walk_list *list, uint32_t index)
+static void walk_append(struct flow_table_inner *inner, struct walk_list *list, uint32_t index)
 {
-    private->holds[index].next = 0;
+    inner->holds[index].next = 0;
     if (list->last == 0)
         list->first = index;
     else
-    private->holds[list->last].next = index;
+        inner->holds[list->last].next = index;
     list->last = index;
 }
 
-static void walk_pop(struct flow_table_private *private, struct walk_list *list)
+static void walk_pop(struct flow_table_inner *inner, struct walk_list *list)
 {
-    list->first = private->holds[list->first].next;
+    list->first = inner->holds[list->first].next;
     if (list->first == 0)
         list->last = 0;
 }
 
-static void schedule(struct flow_table_private *private, uint32_t index)
+static void schedule(struct flow_table_inner *inner, uint32_t index)
 {
-    struct hold *hold = &private->holds[index];
+    struct hold *hold = &inner->holds[index];
 
     if (hold->walk == WALK_RUNNING) {
         hold->again = true;
     } else if (hold->walk == WALK_NONE) {
         hold->walk = WALK_WAITING;
-        walk_append(private,
-                    hold->role == BY_ADJACENCY ? &private->next_records : &private->next_batch,
+        walk_append(inner, hold->role == BY_ADJACENCY ? &inner->next_records : &inner->next_batch,
                     index);
     }
 }
 
 void walk_start(struct flow_table *table, uint32_t index, uint64_t version)
 {
-    struct flow_table_private *private = table->private;
-    struct hold *hold = &private->holds[index];
+    struct flow_table_inner *inner = table->inner;
+    struct hold *hold = &inner->holds[index];
 
     hold->stamp = version;
     if (hold->flows == 0)
         return;
     hold->epoch = ++table->epoch;
     if (hold->role == BY_ALL)
-    private->epoch_all = table->epoch;
-    schedule(private, index);
+        inner->epoch_all = table->epoch;
+    schedule(inner, index);
 }
 
 /* ---- notices ---- */
@@ -75,27 +74,27 @@ static uint32_t hold_for_supplied(struct flow_table *table, struct ns_anchor *an
     uint32_t index = hold_take(table, anchor, adjacency_is(anchor) ? BY_ADJACENCY : BY_ROUTE);
 
     if (index == 0)
-        ns_anchor_unregister(anchor, table->private->options.lcore);
+        ns_anchor_unregister(anchor, table->inner->options.lcore);
     return index;
 }
 
 /* Packets use the new record from now on. Only flows with listeners have to be told. */
-static void record_changed(struct flow_table_private *private, struct hold *hold)
+static void record_changed(struct flow_table_inner *inner, struct hold *hold)
 {
     uint64_t version = adjacency_of(hold->anchor)->version;
 
     if (version <= hold->stamp)
         return;
     hold->stamp = version;
-    private->newest = RTE_MAX(private->newest, version);
-    write_shared(private->counters.moved, private->counters.moved + hold->flows);
+    inner->newest = RTE_MAX(inner->newest, version);
+    write_shared(inner->counters.moved, inner->counters.moved + hold->flows);
     if (hold->last != 0)
-        schedule(private, (uint32_t)(hold - private->holds));
+        schedule(inner, (uint32_t)(hold - inner->holds));
 }
 
 static void binding_changed(struct flow_table *table, uint32_t index, uint64_t version)
 {
-    table->private->newest = RTE_MAX(table->private->newest, version);
+    table->inner->newest = RTE_MAX(table->inner->newest, version);
     walk_start(table, index, version);
 }
 
@@ -105,50 +104,50 @@ static void binding_changed(struct flow_table *table, uint32_t index, uint64_t v
  * (BREAK_UNREGISTERED in tests/model/life.pml). */
 static void notice_take(struct flow_table *table)
 {
-    struct flow_table_private *private = table->private;
-    struct ns_anchor *anchor = ns_notice_take(&private->notices);
+    struct flow_table_inner *inner = table->inner;
+    struct ns_anchor *anchor = ns_notice_take(&inner->notices);
     uint64_t mask = atomic_load_explicit(&anchor->mask, memory_order_relaxed); /* D6 */
     uint32_t index;
     struct hold *hold;
 
-    bump(private->counters.notices);
-    if ((mask >> private->options.lcore & 1) == 0)
+    bump(inner->counters.notices);
+    if ((mask >> inner->options.lcore & 1) == 0)
         return;
     index = hold_find(table, anchor);
     if (index == 0)
         index = hold_for_supplied(table, anchor);
     if (index == 0)
         return;
-    hold = &private->holds[index];
+    hold = &inner->holds[index];
     if (hold->role == BY_ADJACENCY)
-        record_changed(private, hold);
+        record_changed(inner, hold);
     else if (ns_anchor_version(anchor) > hold->stamp) /* D5 */
         binding_changed(table, index, ns_anchor_version(anchor));
-    if ((hold->role == BY_ADJACENCY || hold->role == BY_ROUTE) && private->options.changed != NULL)
-    private->options.changed(private->options.arg, anchor, hold->flows);
+    if ((hold->role == BY_ADJACENCY || hold->role == BY_ROUTE) && inner->options.changed != NULL)
+        inner->options.changed(inner->options.arg, anchor, hold->flows);
 }
 
 /* `notified` is read first: what was linked before it was stored is in the list. */
 void notices_round(struct flow_table *table)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
 
-    if (private->notices == NULL) {
-        private->taking =
-            atomic_load_explicit(&private->subscriber->notified, memory_order_acquire); /* D0 */
-        private->notices = ns_subscriber_take(private->subscriber);
+    if (inner->notices == NULL) {
+        inner->taking =
+            atomic_load_explicit(&inner->subscriber->notified, memory_order_acquire); /* D0 */
+        inner->notices = ns_subscriber_take(inner->subscriber);
     }
-    for (uint32_t i = 0; i < private->options.slice && private->notices != NULL; i++)
+    for (uint32_t i = 0; i < inner->options.slice && inner->notices != NULL; i++)
         notice_take(table);
-    if (private->notices == NULL)
-    private->taken = private->taking;
+    if (inner->notices == NULL)
+        inner->taken = inner->taking;
 }
 
 /* ---- walks ---- */
 
 static bool out_of_patience(const struct flow_table *table, struct hold *hold)
 {
-    if (table->private->options.missing == NULL)
+    if (table->inner->options.missing == NULL)
         return true;
     if (hold->missing_since == 0)
         hold->missing_since = table->now;
@@ -157,27 +156,27 @@ static bool out_of_patience(const struct flow_table *table, struct hold *hold)
 
 static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     struct flow_missing missing;
     enum flow_turn turn;
 
-    bump(private->counters.told);
+    bump(inner->counters.told);
     if (hold->role == BY_ADJACENCY) {
         listener_round(table, hold, flow);
         return;
     }
     if (hold->role == BY_ALL && flow_is_spared(table, &table->flows[flow])) {
-        bump(private->counters.spared);
+        bump(inner->counters.spared);
         return;
     }
-    private->turned = true;
+    inner->turned = true;
     if (!flow_is_stale(table, flow))
         return;
     turn = flow_rebind(table, flow, &missing);
     if (turn == FLOW_BOUND)
         return;
     if (turn == FLOW_FULL || out_of_patience(table, hold)) {
-        bump(private->counters.forgotten);
+        bump(inner->counters.forgotten);
         flow_forget(table, flow);
         return;
     }
@@ -185,36 +184,36 @@ static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
     flow_ask(table, &missing);
 }
 
-static void round_begin(struct flow_table_private *private, struct hold *hold)
+static void round_begin(struct flow_table_inner *inner, struct hold *hold)
 {
     hold->walk = WALK_RUNNING;
     hold->cursor = hold->last;
     hold->again = hold->waits = false;
-    private->turned = true;
+    inner->turned = true;
     if (hold->role == BY_ADJACENCY)
-        listener_round_begin(private, hold);
+        listener_round_begin(inner, hold);
     else if (hold->role == BY_ALL)
-    private->claims_round = hold->stamp;
+        inner->claims_round = hold->stamp;
 }
 
 /* A walk with flows that wait stays in its batch, which is not over before they have been told. */
-static void round_end(struct flow_table_private *private, uint32_t index)
+static void round_end(struct flow_table_inner *inner, uint32_t index)
 {
-    struct hold *hold = &private->holds[index];
+    struct hold *hold = &inner->holds[index];
 
     if (hold->role == BY_ADJACENCY)
-        listener_round_end(private, hold);
+        listener_round_end(inner, hold);
     else if (hold->role == BY_ALL && !hold->waits)
-    private->claims_known = private->claims_round;
-    walk_pop(private, hold->role == BY_ADJACENCY ? &private->records_batch : &private->batch);
+        inner->claims_known = inner->claims_round;
+    walk_pop(inner, hold->role == BY_ADJACENCY ? &inner->records_batch : &inner->batch);
     if (!hold->waits)
         hold->missing_since = 0;
     hold->walk = hold->waits || hold->again ? WALK_WAITING : WALK_NONE;
     if (hold->walk == WALK_WAITING)
-        walk_append(private,
-                    hold->waits                  ? &private->batch
-                    : hold->role == BY_ADJACENCY ? &private->next_records
-                                                 : &private->next_batch,
+        walk_append(inner,
+                    hold->waits                  ? &inner->batch
+                    : hold->role == BY_ADJACENCY ? &inner->next_records
+                                                 : &inner->next_batch,
                     index);
 }
 
@@ -222,12 +221,12 @@ static void round_end(struct flow_table_private *private, uint32_t index)
  * spared, and most of them are if all of the chunk before were. */
 static void prefetch_flows(const struct flow_table *table, uint32_t chunk)
 {
-    const struct flow_table_private *private = table->private;
+    const struct flow_table_inner *inner = table->inner;
 
     for (uint32_t place = chunk + CHUNK_FLOWS; place > chunk; place--) {
-        if (private->turned)
-            rte_prefetch0(&private->bindings[private->chunks[place]]);
-        rte_prefetch0(&table->flows[private->chunks[place]]);
+        if (inner->turned)
+            rte_prefetch0(&inner->bindings[inner->chunks[place]]);
+        rte_prefetch0(&table->flows[inner->chunks[place]]);
     }
 }
 
@@ -235,7 +234,7 @@ static void prefetch_flows(const struct flow_table *table, uint32_t chunk)
  * chunk before that. In the last one some words are of another use of the chunk: any flow. */
 static void prefetch_ahead(const struct flow_table *table, uint32_t chunk)
 {
-    const uint32_t *chunks = table->private->chunks;
+    const uint32_t *chunks = table->inner->chunks;
     uint32_t before = chunks[chunk];
 
     if (before == 0)
@@ -248,7 +247,7 @@ static void walk_begin(struct flow_table *table, struct hold *hold)
 {
     uint32_t chunk = hold->last & ~(uint32_t)(CHUNK - 1);
 
-    round_begin(table->private, hold);
+    round_begin(table->inner, hold);
     if (hold->cursor == 0)
         return;
     prefetch_flows(table, chunk);
@@ -259,8 +258,8 @@ static void walk_begin(struct flow_table *table, struct hold *hold)
  * the array. Returns what is left of the budget. */
 static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budget)
 {
-    struct flow_table_private *private = table->private;
-    struct hold *hold = &private->holds[index];
+    struct flow_table_inner *inner = table->inner;
+    struct hold *hold = &inner->holds[index];
 
     if (hold->walk == WALK_WAITING)
         walk_begin(table, hold);
@@ -269,20 +268,20 @@ static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budge
 
         if (place % CHUNK == CHUNK_FLOWS) {
             prefetch_ahead(table, place - CHUNK_FLOWS);
-            private->turned = hold->role != BY_ALL;
+            inner->turned = hold->role != BY_ALL;
         }
-        hold->cursor = place_before(private->chunks, place);
-        tell(table, hold, private->chunks[place]);
+        hold->cursor = place_before(inner->chunks, place);
+        tell(table, hold, inner->chunks[place]);
     }
     if (hold->cursor != 0)
         return budget;
-    round_end(private, index);
+    round_end(inner, index);
     return hold->waits ? 0 : budget; /* nothing new before the next poll */
 }
 
-static void apply(struct flow_table_private *private, uint64_t version)
+static void apply(struct flow_table_inner *inner, uint64_t version)
 {
-    _Atomic uint64_t *applied = &private->subscriber->applied;
+    _Atomic uint64_t *applied = &inner->subscriber->applied;
 
     if (version > atomic_load_explicit(applied, memory_order_relaxed))
         atomic_store_explicit(applied, version, memory_order_release);
@@ -291,120 +290,120 @@ static void apply(struct flow_table_private *private, uint64_t version)
 /* First those that bind flows anew, until what they wait for is there, then those that tell of records: so a
  * flow of which one commit has changed both is told once, by the first. And not before all notices of that
  * commit were taken. */
-static void batch_begin(struct flow_table_private *private)
+static void batch_begin(struct flow_table_inner *inner)
 {
-    if (private->taken < private->newest)
+    if (inner->taken < inner->newest)
         return;
-    private->batch = private->next_batch;
-    private->records_batch = private->next_records;
-    private->next_batch = private->next_records = (struct walk_list){0, 0};
-    private->batch_target = private->taken;
+    inner->batch = inner->next_batch;
+    inner->records_batch = inner->next_records;
+    inner->next_batch = inner->next_records = (struct walk_list){0, 0};
+    inner->batch_target = inner->taken;
 }
 
 /* The walk that comes next in the batch; 0: it is over. */
-static uint32_t batch_first(const struct flow_table_private *private)
+static uint32_t batch_first(const struct flow_table_inner *inner)
 {
-    return private->batch.first != 0 ? private->batch.first : private->records_batch.first;
+    return inner->batch.first != 0 ? inner->batch.first : inner->records_batch.first;
 }
 
-static bool next_is_empty(const struct flow_table_private *private)
+static bool next_is_empty(const struct flow_table_inner *inner)
 {
-    return private->next_batch.first == 0 && private->next_records.first == 0;
+    return inner->next_batch.first == 0 && inner->next_records.first == 0;
 }
 
 /* Look at the clock. An lcore that comes back soon has no packets; of the first look nothing is known. */
-static void watch_time(struct flow_table_private *private, uint32_t share)
+static void watch_time(struct flow_table_inner *inner, uint32_t share)
 {
-    uint64_t now = rte_rdtsc(), away = private->polled == 0 ? IDLE_CYCLES : now - private->polled;
+    uint64_t now = rte_rdtsc(), away = inner->polled == 0 ? IDLE_CYCLES : now - inner->polled;
 
-    private->polled = now;
-    private->idle = away < IDLE_CYCLES;
-    if (private->idle)
+    inner->polled = now;
+    inner->idle = away < IDLE_CYCLES;
+    if (inner->idle)
         return;
-    private->saved += (int64_t)(away * share / (100 - share));
-    private->polls_left = BUSY_POLLS;
+    inner->saved += (int64_t)(away * share / (100 - share));
+    inner->polls_left = BUSY_POLLS;
 }
 
 /* An lcore with packets saves a share of its time up for walks, until there is enough for some chunks of flows.
  * One without gives them a whole slice. */
 static uint32_t slice(struct flow_table *table)
 {
-    struct flow_table_private *private = table->private;
-    const struct flow_table_options *options = &private->options;
-    uint32_t share = private->batch.first != 0 ? options->share : options->tell_share;
+    struct flow_table_inner *inner = table->inner;
+    const struct flow_table_options *options = &inner->options;
+    uint32_t share = inner->batch.first != 0 ? options->share : options->tell_share;
 
     if (share == 0)
         return options->slice;
-    if (private->polls_left != 0) {
-        private->polls_left--;
+    if (inner->polls_left != 0) {
+        inner->polls_left--;
         return 0;
     }
-    watch_time(private, share);
-    table->turns = private->idle ? options->budget : 0;
-    if (private->idle)
+    watch_time(inner, share);
+    table->turns = inner->idle ? options->budget : 0;
+    if (inner->idle)
         return options->slice;
-    if (private->saved < (int64_t)AT_ONCE * private->tell_cycles)
+    if (inner->saved < (int64_t)AT_ONCE * inner->tell_cycles)
         return 0;
-    return (uint32_t)RTE_MIN(private->saved / private->tell_cycles, (int64_t)options->slice);
+    return (uint32_t)RTE_MIN(inner->saved / inner->tell_cycles, (int64_t)options->slice);
 }
 
 /* A moving average; a walk that was interrupted says nothing. */
-static void learn(struct flow_table_private *private, uint64_t cycles, uint32_t told)
+static void learn(struct flow_table_inner *inner, uint64_t cycles, uint32_t told)
 {
     uint64_t each = told == 0 ? TELL_CYCLES_MAX : cycles / told;
 
     if (each < TELL_CYCLES_MAX)
-    private->tell_cycles = (uint32_t)((private->tell_cycles * 15 + each + 15) / 16);
+        inner->tell_cycles = (uint32_t)((inner->tell_cycles * 15 + each + 15) / 16);
 }
 
 /* What it took is taken off what was saved; of an interruption not all, and no more is kept than for a slice. */
-static void pay(struct flow_table_private *private, uint64_t cycles, uint32_t told)
+static void pay(struct flow_table_inner *inner, uint64_t cycles, uint32_t told)
 {
-    int64_t most = (int64_t) private->options.slice * private->tell_cycles;
+    int64_t most = (int64_t)inner->options.slice * inner->tell_cycles;
 
-    learn(private, cycles, told);
-    if (private->idle)
+    learn(inner, cycles, told);
+    if (inner->idle)
         return;
-    private->saved = RTE_MIN(private->saved - RTE_MIN((int64_t)cycles, 2 * most), most);
+    inner->saved = RTE_MIN(inner->saved - RTE_MIN((int64_t)cycles, 2 * most), most);
 }
 
 static void batch_on(struct flow_table *table)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
     uint32_t whole = slice(table), budget = whole;
-    uint64_t start = private->polled;
+    uint64_t start = inner->polled;
 
     if (whole == 0)
         return;
-    while (batch_first(private) != 0 && budget > 0)
-        budget = walk_on(table, batch_first(private), budget);
-    if (private->options.share == 0)
+    while (batch_first(inner) != 0 && budget > 0)
+        budget = walk_on(table, batch_first(inner), budget);
+    if (inner->options.share == 0)
         return;
-    private->polled = rte_rdtsc();
-    pay(private, private->polled - start, whole - budget);
+    inner->polled = rte_rdtsc();
+    pay(inner, inner->polled - start, whole - budget);
 }
 
 void walks_round(struct flow_table *table)
 {
-    struct flow_table_private *private = table->private;
+    struct flow_table_inner *inner = table->inner;
 
-    if (batch_first(private) == 0)
-        batch_begin(private);
-    if (batch_first(private) != 0)
+    if (batch_first(inner) == 0)
+        batch_begin(inner);
+    if (batch_first(inner) != 0)
         batch_on(table);
-    if (batch_first(private) != 0)
+    if (batch_first(inner) != 0)
         return;
-    private->polled = 0;
-    private->polls_left = 0;
-    if (private->options.share != 0)
+    inner->polled = 0;
+    inner->polls_left = 0;
+    if (inner->options.share != 0)
         table->turns = 0;
-    apply(private, next_is_empty(private) ? private->taken : private->batch_target);
+    apply(inner, next_is_empty(inner) ? inner->taken : inner->batch_target);
 }
 
 bool walks_left(const struct flow_table *table)
 {
-    const struct flow_table_private *private = table->private;
+    const struct flow_table_inner *inner = table->inner;
 
-    return private->notices != NULL || batch_first(private) != 0 || !next_is_empty(private) ||
-           atomic_load_explicit(&private->subscriber->head, memory_order_relaxed) != NULL;
+    return inner->notices != NULL || batch_first(inner) != 0 || !next_is_empty(inner) ||
+           atomic_load_explicit(&inner->subscriber->head, memory_order_relaxed) != NULL;
 }

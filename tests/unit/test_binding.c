@@ -581,9 +581,9 @@ static void check_all(void)
         assert_false(flow_is_stale(world.table, flow_index(world.table, flow)));
         check_flow(flow);
     }
-    for (uint32_t i = 1; i < world.table->private->hold_count; i++)
-        if (world.table->private->holds[i].anchor != NULL) {
-            assert_int_equal(world.table->private->holds[i].walk, WALK_NONE);
+    for (uint32_t i = 1; i < world.table->inner->hold_count; i++)
+        if (world.table->inner->holds[i].anchor != NULL) {
+            assert_int_equal(world.table->inner->holds[i].walk, WALK_NONE);
             holds++;
         }
     assert_int_equal(holds, counters().holds);

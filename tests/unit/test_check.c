@@ -108,7 +108,7 @@ static void test_unreachable(void **state)
     (void)state;
     begin();
     index = flow_index(world.table, first);
-    place = &world.table->private->bindings[index].place[BY_ROUTE];
+    place = &world.table->inner->bindings[index].place[BY_ROUTE];
     right = *place;
     *place = 0;
     assert_wrong(first, "array");

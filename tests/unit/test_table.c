@@ -209,15 +209,15 @@ static void test_sweep(void **state)
  * behind; the whole table is looked at every two seconds. */
 static void test_sweep_is_bounded_and_complete(void **state)
 {
-    struct flow_table_private *private;
+    struct flow_table_inner *inner;
     uint32_t total;
 
     (void)state;
     flow_table_free(world.table);
     world_table(&(struct flow_table_options){.flows = 100000});
-    private = world.table->private;
+    inner = world.table->inner;
     use_to("10.0.0.5");
-    total = private->slots + private->hold_count;
+    total = inner->slots + inner->hold_count;
     for (int polls = 1; polls <= 100000; polls *= 10) {
         uint32_t looked = 0;
 
@@ -227,10 +227,10 @@ static void test_sweep_is_bounded_and_complete(void **state)
 
             use_to("10.0.0.5");
             do {
-                uint32_t before = private->sweep_next, after;
+                uint32_t before = inner->sweep_next, after;
 
                 behind = flow_table_poll(world.table, world.now);
-                after = (private->sweep_next + total - before) % total;
+                after = (inner->sweep_next + total - before) % total;
                 assert_true(after <= 512);
                 if (second >= 2)
                     looked += after;
@@ -286,13 +286,13 @@ enum { ARRAY_FLOWS = 512 };
 
 static uint32_t array_size(const struct hold *hold, bool seen[])
 {
-    const struct flow_table_private *private = world.table->private;
+    const struct flow_table_inner *inner = world.table->inner;
     uint32_t size = 0;
 
-    for (uint32_t place = hold->last; place != 0; place = place_before(private->chunks, place)) {
-        uint32_t flow = private->chunks[place];
+    for (uint32_t place = hold->last; place != 0; place = place_before(inner->chunks, place)) {
+        uint32_t flow = inner->chunks[place];
 
-        assert_int_equal(private->bindings[flow].place[hold->role], place);
+        assert_int_equal(inner->bindings[flow].place[hold->role], place);
         assert_false(seen[flow]);
         seen[flow] = true;
         size++;
@@ -305,7 +305,7 @@ static uint32_t array_size(const struct hold *hold, bool seen[])
 static void test_arrays(void **state)
 {
     enum { HOLDS = 7 };
-    struct flow_table_private *private = world.table->private;
+    struct flow_table_inner *inner = world.table->inner;
     static uint8_t member[ARRAY_FLOWS]; /* of which hold, from 1 */
     uint32_t holds[HOLDS + 1], free_chunks = 0, after = 0;
     static bool seen[4096];
@@ -313,7 +313,7 @@ static void test_arrays(void **state)
     (void)state;
     seed_begin();
     memset(member, 0, sizeof(member));
-    for (uint32_t chunk = private->free_chunk; chunk != 0; chunk = private->chunks[chunk])
+    for (uint32_t chunk = inner->free_chunk; chunk != 0; chunk = inner->chunks[chunk])
         free_chunks++;
     for (int i = 1; i <= HOLDS; i++) {
         char path[32];
@@ -336,15 +336,15 @@ static void test_arrays(void **state)
             continue;
         memset(seen, 0, sizeof(seen));
         for (int i = 1; i <= HOLDS; i++)
-            assert_int_equal(array_size(&private->holds[holds[i]], seen),
-                             private->holds[holds[i]].flows);
+            assert_int_equal(array_size(&inner->holds[holds[i]], seen),
+                             inner->holds[holds[i]].flows);
         for (uint32_t i = 0; i < ARRAY_FLOWS; i++)
             assert_int_equal(seen[i], member[i] != 0);
     }
     for (uint32_t flow = 0; flow < ARRAY_FLOWS; flow++)
         if (member[flow] != 0)
             hold_detach(world.table, holds[member[flow]], flow);
-    for (uint32_t chunk = private->free_chunk; chunk != 0; chunk = private->chunks[chunk])
+    for (uint32_t chunk = inner->free_chunk; chunk != 0; chunk = inner->chunks[chunk])
         after++;
     assert_int_equal(after, free_chunks);
 }
@@ -353,13 +353,13 @@ static void test_arrays(void **state)
 static void test_chunks_are_enough(void **state)
 {
     enum { FLOWS = 64, HOLDS = FLOWS * DEPENDENCIES };
-    struct flow_table_private *private;
+    struct flow_table_inner *inner;
     uint32_t holds[FLOWS][DEPENDENCIES];
 
     (void)state;
     flow_table_free(world.table);
     world_table(&(struct flow_table_options){.flows = FLOWS, .holds = HOLDS});
-    private = world.table->private;
+    inner = world.table->inner;
     for (uint32_t flow = 0; flow < FLOWS; flow++)
         for (uint8_t role = 0; role < DEPENDENCIES; role++) {
             char path[32];
@@ -370,7 +370,7 @@ static void test_chunks_are_enough(void **state)
             holds[flow][role] = hold_take(world.table, anchor, role);
             hold_attach(world.table, holds[flow][role], flow);
         }
-    assert_true(private->free_chunk != 0);
+    assert_true(inner->free_chunk != 0);
     for (uint32_t flow = 0; flow < FLOWS; flow++)
         for (uint8_t role = 0; role < DEPENDENCIES; role++)
             hold_detach(world.table, holds[flow][role], flow);

@@ -451,7 +451,7 @@ static void check_lcore(const struct flow_thread *self)
             uint32_t hold = flow_hold(self->table, flow_index(self->table, flow), role);
 
             assert_ptr_equal(decision.anchors[role],
-                             hold == 0 ? NULL : self->table->private->holds[hold].anchor);
+                             hold == 0 ? NULL : self->table->inner->holds[hold].anchor);
         }
     }
 }
