@@ -2,7 +2,7 @@
 /*
  * The floor of the name service's figures: a server that does nothing. It takes what is there, finds
  * the messages in it, answers each WRITE with "OK", every other one with a value of 16 bytes, and
- * sends all answers with one call: epoll_wait, recv, send. No server on a socket can be quicker.
+ * sends all answers with one call: epoll_wait, recv, send. A server that reads in this way can not be quicker.
  *
  *     build/bench/floor SOCKET
  */

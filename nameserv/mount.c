@@ -10,14 +10,11 @@
 
 #include "nameserv/store_p.h"
 
-/* For all mounts but the one at "/". Most are told apart by one byte. */
+/* For all mounts but the one at "/". */
 static bool lies_below(const struct ns_mount *mount, const char *path, size_t size)
 {
-    size_t last = mount->path_size - 1;
-
-    return size > last && path[last] == mount->path[last] &&
-           (size == mount->path_size || path[mount->path_size] == '/') &&
-           memcmp(path, mount->path, last) == 0;
+    return (size == mount->path_size || path[mount->path_size] == '/') &&
+           memcmp(path, mount->path, mount->path_size) == 0;
 }
 
 static bool is_checked(const struct ns_store *store, const char *path, size_t size)
@@ -34,8 +31,10 @@ struct ns_mount *ns_mount_find(struct ns_store *store, const char *path, size_t 
 
     for (unsigned i = 1; i < store->mount_count; i++) {
         struct ns_mount *mount = store->mounts[i];
+        unsigned at = store->mount_ends[i].at;
 
-        if (mount->path_size > found->path_size && lies_below(mount, path, path_size))
+        if (path_size > at && path[at] == store->mount_ends[i].byte &&
+            mount->path_size > found->path_size && lies_below(mount, path, path_size))
             found = mount;
     }
     return found;
@@ -109,6 +108,8 @@ int ns_mount_add(struct ns_store *store, struct ns_mount *mount, const char *pat
     mount->store = store;
     mount->index = store->mount_count;
     store->checked.size = 0;
+    store->mount_ends[store->mount_count].at = (uint8_t)(size - 1);
+    store->mount_ends[store->mount_count].byte = path[size - 1];
     store->mounts[store->mount_count++] = mount;
     rc = there ? ns_accounts_take(store) : make_node(store, path);
     mount->ops = ops;

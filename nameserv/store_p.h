@@ -128,6 +128,11 @@ struct ns_store {
     struct ns_mount *mounts[NS_MOUNTS_MAX];
     unsigned mount_count;
     struct {
+        uint8_t at;
+        char byte;
+    } mount_ends
+        [NS_MOUNTS_MAX]; /* the last byte of each mount's path, which tells most names from its own */
+    struct {
         uint32_t prepare, publish, abandon, after, also;
     } hooked; /* which mounts have these: a bit for each, by index */
     struct {
