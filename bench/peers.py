@@ -121,11 +121,13 @@ class OpenFlow:
     HEADER = struct.Struct("!BBHI")
     FLOW_MOD, BARRIER_REQUEST, BARRIER_REPLY = 14, 18, 19
 
-    def __init__(self, path):
+    def __init__(self, switch):
+        """Ready for a request. Not for long: Open vSwitch closes a connection that doesn't answer its probes."""
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.connect(path)
+        self.socket.connect(f"{switch.folder}/br0.mgmt")
         self.number = 0
         self.send(0, b"")
+        self.wait_barrier()
 
     def send(self, kind, body):
         self.number += 1
@@ -256,22 +258,22 @@ def open_vswitch(changes, flows, exact, ghz):
     old, new = 5, 6
     times = []
     with OpenVSwitch(flows) as switch:
-        control = OpenFlow(f"{switch.folder}/br0.mgmt")
-        control.set_destination(programs.mac_of(old), exact)
-        control.wait_barrier()
+        with contextlib.closing(OpenFlow(switch)) as control:
+            control.set_destination(programs.mac_of(old), exact)
+            control.wait_barrier()
         cached = fill(switch, flows if exact else 1)
         switch.generator.set_flows(flows)
         time.sleep(1)
         for _ in range(changes):
             switch.generator.clear(new)
-            start = switch.generator.tsc
-            control.set_destination(programs.mac_of(new), exact)
-            control.wait_barrier()
+            with contextlib.closing(OpenFlow(switch)) as control:
+                start = switch.generator.tsc
+                control.set_destination(programs.mac_of(new), exact)
+                control.wait_barrier()
             last = 0
             while last == 0 or switch.generator.last(old) != last or switch.generator.first(new) == 0:
                 last = switch.generator.last(old)
                 time.sleep(0.2)
             times.append((switch.generator.last(old) - start) / ghz / 1000)
             old, new = new, old
-        control.close()
     return times, cached
