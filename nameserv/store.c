@@ -117,6 +117,7 @@ void ns_store_free(struct ns_store *store)
 {
     assert(store->oldest == NULL);
     ns_store_drain(store);
+    ns_rcu_offline(); /* the reclaimer may be in a grace period, which would wait for us */
     ns_reclaim_stop(&store->reclaim);
     ns_rcu_unregister();
     store_destroy(store);

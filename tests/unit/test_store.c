@@ -117,6 +117,34 @@ static void test_commit_is_visible_at_once_and_whole(void **state)
     assert_string_equal(get("/a/b"), "");
 }
 
+static void *make_and_free(void *unused)
+{
+    const struct ns_store_options options = {.lcores = 1};
+
+    for (int i = 0; i < 3000; i++) {
+        struct ns_store *other;
+
+        assert_int_equal(ns_store_new(&options, &other), 0);
+        assert_int_equal(ns_store_put(other, "/a", "1"), 0);
+        assert_int_equal(ns_store_put(other, "/a", "2"), 0);
+        ns_store_housekeep(other);
+        ns_store_free(other);
+    }
+    return unused;
+}
+
+/* A grace period that was asked for just before does not wait for whoever frees the store. */
+static void test_an_end_in_a_grace_period(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    ns_rcu_offline();
+    assert_int_equal(pthread_create(&thread, NULL, make_and_free, NULL), 0);
+    pthread_join(thread, NULL);
+    ns_rcu_online();
+}
+
 static void test_abort_leaves_nothing(void **state)
 {
     struct ns_txn *txn = begin();
@@ -907,6 +935,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_path_is_judged_by_what_hangs_there_now),
         cmocka_unit_test(test_commit_is_visible_at_once_and_whole),
+        cmocka_unit_test(test_an_end_in_a_grace_period),
         cmocka_unit_test(test_abort_leaves_nothing),
         cmocka_unit_test(test_snapshot_stays_as_it_was),
         cmocka_unit_test(test_conflict_matrix),
