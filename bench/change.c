@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Changes of one name over the control socket, and when they are on the wire: for bench/wire.py and bench/torn.py,
- * which start the daemon and the traffic.
+ * Changes of one name over the control socket, and when they are on the wire: for bench/wire.py, which starts the
+ * daemon and the traffic.
  *
  *     change one SOCKET GENERATOR PATH COUNT GAP_US    one after the other; a line for each:
  *                                                      REPLY FIRST_NEW LAST_OLD, in nanoseconds
@@ -20,12 +20,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
 
 #include "bench/generator.h"
+#include "bench/machine.h"
 #include "nameserv/client.h"
 #include "nameserv/ring_client.h"
 #include "nameserv/wire.h"
@@ -52,21 +52,6 @@ static void map_generator(const char *path)
         die(path, -errno);
     close(fd);
     generator = map;
-}
-
-static uint64_t clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static void sleep_us(long us)
-{
-    struct timespec time = {us / 1000000, us % 1000000 * 1000};
-
-    nanosleep(&time, NULL);
 }
 
 static void calibrate(void)

@@ -13,21 +13,11 @@
 
 #include <rte_cycles.h>
 
+#include "bench/machine.h"
+
 enum { ROUNDS = 20001, WARM = 1000 };
 
 static _Alignas(64) _Atomic uint64_t line;
-
-static void pin(int cpu)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    if (sched_setaffinity(0, sizeof(set), &set) != 0) {
-        perror("cross_core: two CPUs are needed");
-        exit(1);
-    }
-}
 
 static void *answer(void *unused)
 {

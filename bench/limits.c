@@ -26,8 +26,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "bench/machine.h"
 
 enum { GAP_NS = 10000, REQUEST_SIZE = 64 };
 
@@ -44,31 +45,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "limits: %s: %s\n", what, strerror(errno));
     exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static void sleep_us(long us)
-{
-    struct timespec time = {us / 1000000, us % 1000000 * 1000};
-
-    nanosleep(&time, NULL);
-}
-
-static void pin(int cpu)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    if (sched_setaffinity(0, sizeof(set), &set) != 0)
-        die("sched_setaffinity");
 }
 
 static int watch(int fd)
@@ -100,7 +76,7 @@ static void serve_socket(int fd, long count)
         wait_for(epoll);
         if (recv(fd, request, sizeof(request), 0) < 0)
             die("recv");
-        shared->end = now_ns();
+        shared->end = clock_ns();
         if (send(fd, request, 1, 0) < 0)
             die("send");
     }
@@ -112,7 +88,7 @@ static void serve_memory(int unused, long count)
     for (uint64_t done = 0; done < (uint64_t)count; sched_yield()) {
         if (shared->asked == done)
             continue;
-        shared->end = now_ns();
+        shared->end = clock_ns();
         shared->answered = ++done;
     }
 }
@@ -126,7 +102,7 @@ static void serve_event(int fd, long count)
         wait_for(epoll);
         if (read(fd, &value, sizeof(value)) < 0)
             die("eventfd");
-        shared->end = now_ns();
+        shared->end = clock_ns();
         shared->answered = (uint64_t)i;
     }
 }
@@ -202,7 +178,7 @@ static void hops(const struct kind *kind, long count, long gap_us)
     pin(kind->cpu);
     for (long i = 0; i < count; i++) {
         sleep_us(gap_us);
-        shared->start = now_ns();
+        shared->start = clock_ns();
         kind->ask(ends[0]);
         printf("%llu\n", (unsigned long long)(shared->end - shared->start));
     }
@@ -214,10 +190,10 @@ static void gaps(int cpu, long seconds)
     uint64_t last, end;
 
     pin(cpu);
-    last = now_ns();
+    last = clock_ns();
     end = last + (uint64_t)seconds * 1000000000;
     while (last < end) {
-        uint64_t now = now_ns();
+        uint64_t now = clock_ns();
 
         if (now - last > GAP_NS)
             printf("%llu\n", (unsigned long long)(now - last));

@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/machine.h"
 #include "nameserv/wire.h"
 
 enum { INPUT_SIZE = 256 << 10, BATCH_SIZE = 512 << 10 };
@@ -168,14 +168,6 @@ static inline void request(struct link *link, struct batch *batch, uint32_t type
     batch_reset(batch);
     batch_add(batch, type, 0, text, more, more_size);
     batch_run(link, batch);
-}
-
-static inline uint64_t clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
 #endif

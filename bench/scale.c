@@ -102,7 +102,7 @@ static double cpu_of(pthread_t thread)
 static uint64_t transaction(uint32_t count,
                             void (*text)(uint32_t i, char *path, size_t path_size, char *value))
 {
-    uint64_t start = now_ns();
+    uint64_t start = clock_ns();
     struct ns_txn *txn;
     struct ns_reason reason = {.text = ""};
     char path[64], value[64];
@@ -116,7 +116,7 @@ static uint64_t transaction(uint32_t count,
     }
     rc = ns_txn_commit(txn, NULL, &reason);
     must(rc, reason.text);
-    return now_ns() - start;
+    return clock_ns() - start;
 }
 
 /* ---- memory ---- */
@@ -154,10 +154,10 @@ static void memory(void)
  * goes). Returns how often it was in a second. */
 static double change_for(double seconds, double pace)
 {
-    uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9), commits = 0;
+    uint64_t start = clock_ns(), end = start + (uint64_t)(seconds * 1e9), commits = 0;
     char value[64];
 
-    for (uint64_t now = start; now < end; now = now_ns()) {
+    for (uint64_t now = start; now < end; now = clock_ns()) {
         if (pace == 0 || (double)commits < (double)(now - start) * pace / 1e9) {
             unsigned mark = 16 + commits++ % 64;
 
@@ -167,23 +167,23 @@ static double change_for(double seconds, double pace)
         }
         world_round();
     }
-    return (double)commits / ((double)(now_ns() - start) / 1e9);
+    return (double)commits / ((double)(clock_ns() - start) / 1e9);
 }
 
 static double rate_for(double seconds)
 {
-    uint64_t start = now_ns(), before = packets();
+    uint64_t start = clock_ns(), before = packets();
 
     rest(seconds);
-    return (double)(packets() - before) / ((double)(now_ns() - start) / 1e9);
+    return (double)(packets() - before) / ((double)(clock_ns() - start) / 1e9);
 }
 
 static double rate_under(double seconds, double pace, double *commits)
 {
-    uint64_t start = now_ns(), before = packets();
+    uint64_t start = clock_ns(), before = packets();
 
     *commits = change_for(seconds, pace);
-    return (double)(packets() - before) / ((double)(now_ns() - start) / 1e9);
+    return (double)(packets() - before) / ((double)(clock_ns() - start) / 1e9);
 }
 
 /* Alternating: without changes, with. */
@@ -247,15 +247,15 @@ static void delete_routes(void)
     char path[64], value[64];
 
     transaction(HOST_ROUTES, host_route_text);
-    applied(now_ns());
+    applied(clock_ns());
     for (uint32_t i = 0; i < HOST_ROUTES; i++) {
         uint64_t start;
 
         rest(0.0005);
         host_route_text(i, path, sizeof(path), value);
-        start = now_ns();
+        start = clock_ns();
         set(path, NULL);
-        add(&times, (double)(now_ns() - start) / 1e3);
+        add(&times, (double)(clock_ns() - start) / 1e3);
         applied(start);
     }
     result("push.route_delete_us.p50", percentile(&times, 0.5), "us",
@@ -294,7 +294,7 @@ static void measure_told(const char *what, const char *path, const char *const *
 
     for (uint32_t round = 0; round < 4 * options.rounds; round++) {
         double cpu = cpu_of(world.forwarder->thread);
-        uint64_t start = now_ns();
+        uint64_t start = clock_ns();
 
         set(path, values[round % 2]);
         add(&rates, options.flows / ((double)applied(start) / 1e9));
@@ -345,7 +345,7 @@ static void measure_dip(struct dip *dip, void (*change)(void *arg), void *arg)
     double length = RTE_MIN(RTE_MAX(last / 2, 0.01), 0.5), alone = rate_alone(length), during, took,
            own;
     struct stretch begin = stretch_begin();
-    uint64_t start = now_ns();
+    uint64_t start = clock_ns();
 
     change(arg);
     took = (double)applied(start);
@@ -519,7 +519,7 @@ static void stopped(void)
     world_forward(options.flows, 1);
     fill(options.flows);
     atomic_store(&world.forwarder->frozen, true);
-    for (end = now_ns() + 1000000000; now_ns() < end;) {
+    for (end = clock_ns() + 1000000000; clock_ns() < end;) {
         char value[64];
 
         snprintf(value, sizeof(value), "02:%02lx:00:00:00:01 static", commits % 200);

@@ -43,6 +43,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/machine.h"
+
 enum { MARK_A = 5, MARK_B = 6, BURST = 32, FRAME = 256, FRAMES = 1 << 15, BLOCK = 1 << 16 };
 
 static const uint8_t router_mac[6] = {2, 0, 0, 0, 0, 1};
@@ -54,16 +56,6 @@ static void die(const char *what)
 {
     fprintf(stderr, "veth: %s: %s\n", what, strerror(errno));
     exit(1);
-}
-
-static void pin(int cpu)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    if (sched_setaffinity(0, sizeof(set), &set) != 0)
-        die("sched_setaffinity");
 }
 
 static void enter(const char *name)
@@ -257,13 +249,6 @@ static void set_neighbour(uint8_t mark)
     errno = -answer.error.error;
     if (answer.header.nlmsg_type != NLMSG_ERROR || errno != 0)
         die("RTM_NEWNEIGH");
-}
-
-static void sleep_us(long us)
-{
-    struct timespec time = {us / 1000000, us % 1000000 * 1000};
-
-    nanosleep(&time, NULL);
 }
 
 /* RFC 5227 section 1.2: an ARP announcement; here as a reply, to everybody. */

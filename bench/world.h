@@ -16,9 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "arp/station.h"
+#include "bench/machine.h"
 #include "flows/table.h"
 #include "nameserv/loop.h"
 
@@ -37,14 +37,6 @@ static inline void must(int rc, const char *what)
         return;
     fprintf(stderr, "%s: %s\n", what, strerror(-rc));
     exit(1);
-}
-
-static inline uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* An lcore. Each field is written by one side only. */
@@ -149,15 +141,6 @@ static inline void forwarder_burst(struct forwarder *self, uint32_t traffic, uin
                           memory_order_relaxed);
 }
 
-static inline void pin(unsigned cpu)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
-}
-
 static inline void forwarder_freeze(struct forwarder *self)
 {
     atomic_store(&self->is_frozen, true);
@@ -214,9 +197,9 @@ static inline void set(const char *path, const char *value)
 
 static inline void rest(double seconds)
 {
-    uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
+    uint64_t end = clock_ns() + (uint64_t)(seconds * 1e9);
 
-    while (now_ns() < end)
+    while (clock_ns() < end)
         world_round();
 }
 
@@ -228,7 +211,7 @@ static inline uint64_t applied(uint64_t start)
 
     while (atomic_load_explicit(&lcore->applied, memory_order_acquire) < goal)
         world_round();
-    return now_ns() - start;
+    return clock_ns() - start;
 }
 
 static inline uint64_t packets(void)

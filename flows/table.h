@@ -97,8 +97,8 @@ struct flow_table_options {
     uint32_t idle_seconds; /* a flow unused for so long is forgotten; 0 = 60 */
     uint32_t slice;        /* notices taken and flows told in one poll; 0 = 64 */
     uint32_t budget;       /* slow turns of stale flows in one burst; 0 = 8 */
-    /* Percent of its time, less than 100, that an lcore with packets gives to walks, and to those that only tell listeners (0: the
-     * same); slices are shorter then. 0: always whole slices and budgets. */
+    /* Percent of its time, less than 100, that an lcore with packets gives to walks, and to those that only tell
+     * listeners (0: the same); slices are shorter then. 0: always whole slices and budgets. */
     uint32_t share, tell_share;
     int numa_node; /* SOCKET_ID_ANY as well */
 
