@@ -3,9 +3,9 @@
  * The control core's event loop.
  *
  * A round: sleep, descriptors, timers, hook. A loop that polls lets others go first between timers and hook, so that
- * what they have left in memory that the hook looks at is found before the kernel is asked for events. A timer that is started with 0 by a descriptor's
- * function fires in the same round, after all descriptors; one that is started by a timer's function
- * fires in the next round at the earliest, so a round always ends.
+ * what they have left in memory that the hook looks at is found before the kernel is asked for events. A timer that is
+ * started with 0 by a descriptor's function fires in the same round, after all descriptors; one that is started by a
+ * timer's function fires in the next round at the earliest, so a round always ends.
  */
 #include "nameserv/loop.h"
 

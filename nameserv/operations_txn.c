@@ -25,6 +25,27 @@ static uint32_t unused_txn_id(struct ns_connection *connection)
     return connection->last_txn_id;
 }
 
+/* Begin one of the connection's, with that number. */
+static int new_txn(struct ns_connection *connection, uint32_t id, struct ns_client_txn **result)
+{
+    struct ns_client_txn *txn = calloc(1, sizeof(*txn));
+    int error;
+
+    if (txn == NULL)
+        return -ENOMEM;
+    error = ns_txn_begin(connection->server->store, &connection->who, &txn->txn);
+    if (error < 0) {
+        free(txn);
+        return error;
+    }
+    txn->id = id;
+    LIST_INSERT_HEAD(&connection->txns, txn, link);
+    connection->txn_count++;
+    connection->account->transactions++;
+    *result = txn;
+    return 0;
+}
+
 static void free_txn(struct ns_connection *connection, struct ns_client_txn *txn)
 {
     LIST_REMOVE(txn, link);
@@ -47,24 +68,15 @@ int ns_operations_run_start(struct ns_call *call)
                               call->server->txns_max);
     if (!ns_call_allows(call, NS_QUOTA_TRANSACTIONS, connection->account->transactions))
         return ns_call_over(call, NS_QUOTA_TRANSACTIONS, "open transactions");
-    if (!ns_turn_begin(
-            connection)) /* last: a turn without a transaction would only hold others back */
+    /* Last: a turn without a transaction would only hold others back. */
+    if (!ns_turn_begin(connection))
         return NS_CALL_HELD;
-    txn = calloc(1, sizeof(*txn));
-    if (txn == NULL)
-        return -ENOMEM;
-    error = ns_txn_begin(call->server->store, &connection->who, &txn->txn);
-    if (error < 0) {
-        free(txn);
+    error = new_txn(connection, unused_txn_id(connection), &txn);
+    if (error < 0)
         return error;
-    }
     ns_txn_on_conflict(txn->txn, ns_turn_lost, connection);
     txn->began = ns_loop_now(call->server->loop);
-    txn->id = unused_txn_id(connection);
     ns_turn_started(connection, txn->id);
-    LIST_INSERT_HEAD(&connection->txns, txn, link);
-    connection->txn_count++;
-    connection->account->transactions++;
     return ns_call_put_number(call, "", txn->id);
 }
 
@@ -75,20 +87,10 @@ int ns_operations_take_txn(struct ns_connection *connection, uint32_t id)
 
     if (ns_operations_find_txn(connection, id) != NULL)
         return -EEXIST;
-    txn = calloc(1, sizeof(*txn));
-    if (txn == NULL)
-        return -ENOMEM;
-    error = ns_txn_begin(connection->server->store, &connection->who, &txn->txn);
-    if (error < 0) {
-        free(txn);
-        return error;
-    }
-    ns_txn_expire(txn->txn);
-    txn->id = id;
-    LIST_INSERT_HEAD(&connection->txns, txn, link);
-    connection->txn_count++;
-    connection->account->transactions++;
-    return 0;
+    error = new_txn(connection, id, &txn);
+    if (error == 0)
+        ns_txn_expire(txn->txn);
+    return error;
 }
 
 int ns_operations_run_end(struct ns_call *call)
