@@ -26,7 +26,13 @@
 #include "bench/world.h"
 #include "flows/listener.h"
 
-enum { SAMPLES_MAX = 4096, HOST_ROUTES = 1000, CHANGES_PACED = 10000 };
+enum {
+    SAMPLES_MAX = 8192,
+    HOST_ROUTES = 1000,
+    ROUTES_ROUNDS_MAX = 5,
+    ROUTES_MEMORY = 2 << 20, /* KiB: more than 1,000,000 routes take */
+    CHANGES_PACED = 10000
+};
 
 static struct {
     uint32_t flows, routes, rounds, share;
@@ -241,9 +247,8 @@ static void host_route_text(uint32_t i, char *path, size_t path_size, char *valu
 }
 
 /* From before the transaction begins until it is committed. */
-static void delete_routes(void)
+static void delete_routes(struct samples *times)
 {
-    struct samples times = {.count = 0};
     char path[64], value[64];
 
     transaction(HOST_ROUTES, host_route_text);
@@ -255,29 +260,48 @@ static void delete_routes(void)
         host_route_text(i, path, sizeof(path), value);
         start = clock_ns();
         set(path, NULL);
-        add(&times, (double)(clock_ns() - start) / 1e3);
+        add(times, (double)(clock_ns() - start) / 1e3);
         applied(start);
     }
-    result("push.route_delete_us.p50", percentile(&times, 0.5), "us",
-           keys("routes=%u p99=%.3g", options.routes, percentile(&times, 0.99)));
 }
 
-static void routes(void)
+struct route_samples {
+    struct samples added, cpu, deleted, replaced;
+};
+
+static void measure_routes(struct route_samples *samples)
 {
-    double cpu, took;
+    double cpu;
 
     world_begin(0);
     world.near = options.flows;
     world_forward(options.flows, 1);
     fill(options.flows);
+    touch_memory((size_t)ROUTES_MEMORY << 10);
     cpu = cpu_of(pthread_self());
-    took = (double)transaction(options.routes, route_text) / 1e9;
-    result("push.routes_1m_s", took, "s",
-           keys("routes=%u cpu_s=%.3g", options.routes, cpu_of(pthread_self()) - cpu));
-    delete_routes();
-    result("push.routes_replaced_s", (double)transaction(options.routes, other_route_text) / 1e9,
-           "s", keys("routes=%u", options.routes));
+    add(&samples->added, (double)transaction(options.routes, route_text) / 1e9);
+    add(&samples->cpu, cpu_of(pthread_self()) - cpu);
+    delete_routes(&samples->deleted);
+    touch_memory((size_t)ROUTES_MEMORY << 10);
+    add(&samples->replaced, (double)transaction(options.routes, other_route_text) / 1e9);
     world_end();
+}
+
+static void routes(void)
+{
+    static struct route_samples samples;
+
+    for (uint32_t round = 0; round < RTE_MIN(options.rounds, (uint32_t)ROUTES_ROUNDS_MAX); round++)
+        measure_routes(&samples);
+    result("push.routes_1m_s", percentile(&samples.added, 0.5), "s",
+           keys("routes=%u cpu_s=%.3g range=%.3g..%.3g", options.routes,
+                percentile(&samples.cpu, 0.5), percentile(&samples.added, 0),
+                percentile(&samples.added, 1)));
+    result("push.route_delete_us.p50", percentile(&samples.deleted, 0.5), "us",
+           keys("routes=%u p99=%.3g", options.routes, percentile(&samples.deleted, 0.99)));
+    result("push.routes_replaced_s", percentile(&samples.replaced, 0.5), "s",
+           keys("routes=%u range=%.3g..%.3g", options.routes, percentile(&samples.replaced, 0),
+                percentile(&samples.replaced, 1)));
 }
 
 /* ---- told, rebound ---- */
