@@ -20,6 +20,13 @@ def spread(values):
     return f"{min(values):.4g}..{max(values):.4g}"
 
 
+def interval(values):
+    """The 95 percent interval of a median, from the values in order (binomial), as text."""
+    ordered, count = sorted(values), len(values)
+    outside = max(0, int((count - 1.96 * count ** 0.5) / 2))
+    return f"{ordered[outside]:.4g}..{ordered[count - 1 - outside]:.4g}"
+
+
 def percentile(values, share):
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
