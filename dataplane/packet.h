@@ -37,6 +37,9 @@ enum {
 
 #define PACKET_MAC_MASK UINT64_C(0xffffffffffff)
 
+/* Equals no address. */
+#define PACKET_MAC_NONE (~UINT64_C(0))
+
 /* A MAC address as a number, for comparing. `at` must have 8 readable bytes. */
 static inline uint64_t packet_mac(const void *at)
 {
@@ -106,10 +109,25 @@ static inline enum drop_reason packet_check_options(const struct rte_ipv4_hdr *i
     return (enum drop_reason)PACKET_RIGHT;
 }
 
-/* The one's complement sum over a header; 0xffff if its checksum is right. */
+/* The one's complement sum over a header without options; 0xffff if its checksum is right. */
+static inline uint16_t packet_short_header_sum(const struct rte_ipv4_hdr *ip)
+{
+    uint32_t word[PACKET_IPV4_MIN / sizeof(uint32_t)];
+    uint64_t sum;
+
+    memcpy(word, ip, sizeof(word));
+    sum = (uint64_t)word[0] + word[1] + word[2] + word[3] + word[4];
+    sum = (sum >> 32) + (uint32_t)sum;
+    sum = (sum >> 16) + (uint16_t)sum;
+    return (uint16_t)((sum >> 16) + sum);
+}
+
+/* The same over any header. */
 static inline uint16_t packet_header_sum(const struct rte_ipv4_hdr *ip)
 {
-    return rte_raw_cksum(ip, packet_header_size(ip));
+    return likely(ip->version_ihl == PACKET_IPV4_LIKELY)
+               ? packet_short_header_sum(ip)
+               : rte_raw_cksum(ip, packet_header_size(ip));
 }
 
 static inline void packet_set_checksum(struct rte_ipv4_hdr *ip)
@@ -157,6 +175,12 @@ static inline enum drop_reason packet_check(const struct rte_ipv4_hdr *ip, uint3
     return (enum drop_reason)PACKET_RIGHT;
 }
 
+/* Protocols whose header begins with two port numbers. */
+static const bool packet_has_ports[UINT8_MAX + 1] = {
+    [IPPROTO_TCP] = true,  [IPPROTO_UDP] = true,     [IPPROTO_DCCP] = true,
+    [IPPROTO_SCTP] = true, [IPPROTO_UDPLITE] = true,
+};
+
 /* The two port numbers as they stand in the packet, sport in the low half; for ICMP echo the identifier
  * and 0. All fragments of a datagram must take one flow, and only the first has ports: so none has. */
 static inline uint32_t packet_ports(const struct rte_ipv4_hdr *ip, uint32_t head)
@@ -166,23 +190,17 @@ static inline uint32_t packet_ports(const struct rte_ipv4_hdr *ip, uint32_t head
     uint32_t ports = 0;
     uint16_t identifier;
 
-    switch (ip->next_proto_id) {
-    case IPPROTO_TCP:
-    case IPPROTO_UDP:
-    case IPPROTO_SCTP:
-    case IPPROTO_DCCP:
-    case IPPROTO_UDPLITE:
+    if (likely(packet_has_ports[ip->next_proto_id])) {
         if (likely(head >= header + sizeof(ports) && !packet_is_fragment(ip)))
             memcpy(&ports, l4, sizeof(ports));
         return ports;
-    case IPPROTO_ICMP:
-        if (head < header + PACKET_ICMP_HEADER || packet_is_fragment(ip) ||
-            (l4[0] != RTE_IP_ICMP_ECHO_REQUEST && l4[0] != RTE_IP_ICMP_ECHO_REPLY))
-            return 0;
-        memcpy(&identifier, l4 + 4, sizeof(identifier));
-        return identifier;
-    default: return 0;
     }
+    if (ip->next_proto_id != IPPROTO_ICMP || head < header + PACKET_ICMP_HEADER ||
+        packet_is_fragment(ip) ||
+        (l4[0] != RTE_IP_ICMP_ECHO_REQUEST && l4[0] != RTE_IP_ICMP_ECHO_REPLY))
+        return 0;
+    memcpy(&identifier, l4 + 4, sizeof(identifier));
+    return identifier;
 }
 
 /* The key of a routed packet, built in registers: written field by field it would defeat store
@@ -198,6 +216,54 @@ static inline union flow_key packet_key(const struct rte_ipv4_hdr *ip, uint32_t 
     return key;
 }
 static_assert(RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN, "keys are built for little-endian machines");
+
+/* ---- the plain packet ---- */
+
+/* Ethernet and IPv4 header, and the ports. */
+enum { PACKET_PLAIN_MIN = RTE_ETHER_HDR_LEN + PACKET_IPV4_MIN + 4 };
+
+/* Is this a frame to `mac`, from no group, with an IPv4 packet of `size` bytes that packet_check() finds right, without
+ * options, and neither a fragment nor without ports? Few words say so:
+ *
+ *      byte 0        6      8       12     14        15    16     18      20        22    23         24
+ *           | to    | from        | type | 4, size  | tos | total | id   | fragment | ttl | protocol |
+ *      word 0..............|1...............................|2......................................|
+ *
+ * No: ask packet_check(). At least PACKET_PLAIN_MIN bytes lie in one piece. The checksum is not looked at. */
+static inline bool packet_is_plain(const void *frame, uint64_t mac, uint32_t size)
+{
+    const uint64_t from_group = UINT64_C(1) << 48;
+    const uint32_t ipv4 = RTE_BE16(RTE_ETHER_TYPE_IPV4) | PACKET_IPV4_LIKELY << 16;
+    const uint64_t fragment = (uint64_t)RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)
+                              << 32;
+    uint64_t addresses, total;
+    uint32_t type;
+
+    memcpy(&addresses, frame, sizeof(addresses));
+    memcpy(&type, (const char *)frame + 12, sizeof(type));
+    memcpy(&total, (const char *)frame + 16, sizeof(total));
+    return (addresses & (PACKET_MAC_MASK | from_group)) == mac && (type & 0xffffff) == ipv4 &&
+           rte_be_to_cpu_16((uint16_t)total) == size && (total & fragment) == 0 &&
+           packet_has_ports[total >> 56];
+}
+
+static inline uint64_t packet_plain_scope(uint16_t scope)
+{
+    return (uint64_t)scope << 32 | (uint64_t)FLOW_ROUTED << 56;
+}
+
+/* packet_key() of a plain packet that came in by the interface of packet_plain_scope(). */
+static inline union flow_key packet_plain_key(const void *frame, uint64_t scope)
+{
+    const struct rte_ipv4_hdr *ip = (const void *)((const char *)frame + RTE_ETHER_HDR_LEN);
+    union flow_key key;
+    uint32_t ports;
+
+    memcpy(&key.word[0], &ip->src_addr, sizeof(key.word[0]));
+    memcpy(&ports, ip + 1, sizeof(ports));
+    key.word[1] = scope | (uint64_t)ip->next_proto_id << 48 | ports;
+    return key;
+}
 
 /* The key of a station. */
 static inline union flow_key packet_station_key(uint64_t mac, uint16_t bridge)
@@ -233,12 +299,10 @@ static inline bool packet_source_is_martian(rte_be32_t source)
  * word: one load, one store. */
 static inline void packet_decrement_ttl(struct rte_ipv4_hdr *ip)
 {
-    uint32_t word, checksum;
+    uint32_t word;
 
     memcpy(&word, &ip->time_to_live, sizeof(word));
-    checksum = (word >> 16) + RTE_BE16(0x0100);
-    checksum += checksum >= 0xffff;
-    word = ((word & 0xffff) - 1) | checksum << 16;
+    word += 0xffff + ((uint32_t)(word >= 0xfffe0000) << 16);
     memcpy(&ip->time_to_live, &word, sizeof(word));
 }
 

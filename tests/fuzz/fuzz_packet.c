@@ -4,7 +4,8 @@
  * packet lies in the first segment (0: all of it), the rest is the packet from its IP header on.
  *
  * What must hold: nothing beyond the first segment is read (it is a block of its own); a header that
- * passes keeps a right checksum when its TTL falls; an ICMP error about it is itself a right packet.
+ * passes keeps a right checksum when its TTL falls; an ICMP error about it is itself a right packet; what is
+ * taken for plain is right.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -62,6 +63,27 @@ static void try_packet(void *packet, uint32_t head, uint32_t size)
     try_ttl(ip);
 }
 
+/* As what a frame carries: one that is taken for plain passes all checks, and has the same key. */
+static void try_plain(const void *packet, uint32_t size)
+{
+    uint8_t frame[PACKET_PLAIN_MIN];
+    const struct rte_ether_hdr ether = {.src_addr = {{2}},
+                                        .ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4)};
+    const struct rte_ipv4_hdr *ip = packet;
+    union flow_key key, general;
+
+    if (size < PACKET_IPV4_MIN + 4)
+        return;
+    memcpy(frame, &ether, sizeof(ether));
+    memcpy(frame + sizeof(ether), packet, PACKET_IPV4_MIN + 4);
+    if (!packet_is_plain(frame, 0, size))
+        return;
+    MUST((int)packet_check(ip, size, size, false) == PACKET_RIGHT);
+    key = packet_plain_key(frame, packet_plain_scope(7));
+    general = packet_key(ip, size, 7);
+    MUST(key.word[0] == general.word[0] && key.word[1] == general.word[1]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint32_t head, whole;
@@ -74,6 +96,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     packet = malloc(head);
     MUST(packet != NULL);
     memcpy(packet, data + 1, head);
+    if (head == whole)
+        try_plain(packet, whole);
     try_packet(packet, head, whole);
     free(packet);
     return 0;

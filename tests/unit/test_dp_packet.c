@@ -233,6 +233,110 @@ static void decrementing_keeps_the_checksum_right(void **state)
     }
 }
 
+/* ---- the plain packet ---- */
+
+struct whole {
+    struct rte_ether_hdr ether;
+    struct rte_ipv4_hdr ip;
+    uint8_t rest[10];
+} __rte_packed __rte_aligned(2);
+
+static const struct rte_ether_addr here = {{0x02, 0, 0, 0, 0, 0x01}};
+
+static struct whole plain(uint8_t proto)
+{
+    struct whole w = {
+        .ether = {.dst_addr = here,
+                  .src_addr = {{0x02, 0x80, 0xff, 0, 1, 0x99}},
+                  .ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4)},
+        .ip = {.version_ihl = 0x45,
+               .type_of_service = 0xb8,
+               .total_length = rte_cpu_to_be_16(sizeof(w) - RTE_ETHER_HDR_LEN),
+               .packet_id = 0xffff,
+               .fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG),
+               .next_proto_id = proto,
+               .hdr_checksum = 0xffff,
+               .src_addr = RTE_BE32(0x0a000002),
+               .dst_addr = RTE_BE32(0xfffefdfc)},
+        .rest = {0x83, 0xe8, 0xff, 0x35, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee},
+    };
+
+    return w;
+}
+
+static bool is_plain(const struct whole *w)
+{
+    return packet_is_plain(w, packet_mac_of(&here), sizeof(*w) - RTE_ETHER_HDR_LEN);
+}
+
+static bool has_ports(uint8_t proto)
+{
+    return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP ||
+           proto == IPPROTO_DCCP || proto == IPPROTO_UDPLITE;
+}
+
+static void plain_are_protocols_with_ports(void **state)
+{
+    (void)state;
+    for (unsigned proto = 0; proto <= UINT8_MAX; proto++) {
+        struct whole w = plain((uint8_t)proto);
+
+        assert_int_equal(is_plain(&w), has_ports((uint8_t)proto));
+    }
+}
+
+/* Whatever bit is another: what is plain then is right, and has the key that the general way finds. */
+static void what_is_plain_the_general_way_finds_right(void **state)
+{
+    const uint32_t size = sizeof(struct whole) - RTE_ETHER_HDR_LEN;
+    unsigned count = 0;
+
+    (void)state;
+    for (unsigned bit = 0; bit < sizeof(struct whole) * 8; bit++) {
+        struct whole w = plain(IPPROTO_UDP);
+        union flow_key key, general;
+
+        ((uint8_t *)&w)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        if (!is_plain(&w))
+            continue;
+        count++;
+        assert_true(rte_is_same_ether_addr(&w.ether.dst_addr, &here));
+        assert_true(rte_is_unicast_ether_addr(&w.ether.src_addr));
+        assert_int_equal(w.ether.ether_type, RTE_BE16(RTE_ETHER_TYPE_IPV4));
+        assert_int_equal((int)packet_check(&w.ip, size, size, false), PACKET_RIGHT);
+        assert_int_equal(w.ip.version_ihl, PACKET_IPV4_LIKELY);
+        assert_false(packet_is_fragment(&w.ip));
+        key = packet_plain_key(&w, packet_plain_scope(7));
+        general = packet_key(&w.ip, size, 7);
+        assert_memory_equal(&key, &general, sizeof(key));
+    }
+    /* All bits but those of address here, group, type, version, size, fragment and protocol. */
+    assert_int_equal(count, sizeof(struct whole) * 8 - 48 - 1 - 16 - 8 - 16 - 14 - 8);
+}
+
+static void plain_is_neither_cut_nor_padded(void **state)
+{
+    struct whole w = plain(IPPROTO_TCP);
+    uint32_t size = sizeof(w) - RTE_ETHER_HDR_LEN;
+
+    (void)state;
+    assert_true(packet_is_plain(&w, packet_mac_of(&here), size));
+    assert_false(packet_is_plain(&w, packet_mac_of(&here), size + 1));
+    assert_false(packet_is_plain(&w, packet_mac_of(&here), size - 1));
+    assert_false(packet_is_plain(&w, packet_mac_of(&here), size + 0x10000));
+}
+
+static void nothing_is_plain_for_no_address(void **state)
+{
+    struct whole w = plain(IPPROTO_UDP);
+
+    (void)state;
+    memset(&w.ether, 0xff, 12);
+    assert_false(packet_is_plain(&w, PACKET_MAC_NONE, sizeof(w) - RTE_ETHER_HDR_LEN));
+    w.ether.src_addr.addr_bytes[0] = 0x02;
+    assert_false(packet_is_plain(&w, PACKET_MAC_NONE, sizeof(w) - RTE_ETHER_HDR_LEN));
+}
+
 static void martians_are_known(void **state)
 {
     (void)state;
@@ -368,6 +472,10 @@ int main(void)
         cmocka_unit_test(ports_are_read_only_where_there_are_some),
         cmocka_unit_test(an_echo_has_its_identifier),
         cmocka_unit_test(decrementing_keeps_the_checksum_right),
+        cmocka_unit_test(plain_are_protocols_with_ports),
+        cmocka_unit_test(what_is_plain_the_general_way_finds_right),
+        cmocka_unit_test(plain_is_neither_cut_nor_padded),
+        cmocka_unit_test(nothing_is_plain_for_no_address),
         cmocka_unit_test(martians_are_known),
         cmocka_unit_test(mac_addresses_are_told_apart),
         cmocka_unit_test(a_station_key_is_not_a_routed_key),
