@@ -131,7 +131,7 @@ static inline void forwarder_burst(struct forwarder *self, uint32_t traffic, uin
 
         keys[i] = world_key((uint32_t)(mixed >> 32));
         hashes[i] = flow_hash(&keys[i]);
-        flow_prefetch(self->table, hashes[i]);
+        rte_prefetch0(flow_home(self->table, hashes[i]));
     }
     flow_table_burst(self->table, WORLD_BUDGET);
     for (int i = 0; i < WORLD_BURST; i++)

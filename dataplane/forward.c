@@ -19,12 +19,10 @@ static void strip_padding(struct rte_mbuf *mbuf, uint32_t size)
 
 void forward_add(struct worker *worker, const struct port_view *view, struct rte_mbuf *mbuf)
 {
-    struct burst *burst = &worker->burst;
     const struct rte_ipv4_hdr *ip = packet_ip(mbuf);
     uint64_t checked = mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
     uint32_t size = rte_pktmbuf_pkt_len(mbuf) - RTE_ETHER_HDR_LEN;
     enum drop_reason verdict;
-    unsigned i = burst->count;
 
     if (unlikely(checked == RTE_MBUF_F_RX_IP_CKSUM_BAD)) {
         drop(worker, mbuf, DROP_IP_CHECKSUM);
@@ -37,11 +35,7 @@ void forward_add(struct worker *worker, const struct port_view *view, struct rte
     }
     if (unlikely(rte_be_to_cpu_16(ip->total_length) != size))
         strip_padding(mbuf, RTE_ETHER_HDR_LEN + rte_be_to_cpu_16(ip->total_length));
-    burst->mbuf[i] = mbuf;
-    burst->key[i] = packet_key(ip, packet_head(mbuf), view->scope);
-    burst->hash[i] = flow_hash(&burst->key[i]);
-    flow_prefetch(worker->table, burst->hash[i]);
-    burst->count = i + 1;
+    burst_add(worker, mbuf, packet_key(ip, packet_head(mbuf), view->scope));
 }
 
 /* ---- the slow turn of a packet without a flow ---- */
@@ -216,35 +210,60 @@ static struct flow *flow_new(struct worker *worker, unsigned i)
     return find_or_hold(worker, &packet) ? packet.flow : NULL;
 }
 
+/* Packets that went when they were looked up leave no gap. */
+static void burst_close_gaps(struct burst *burst)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < burst->count; i++) {
+        if (burst->flow[i] == NULL)
+            continue;
+        burst->mbuf[kept] = burst->mbuf[i];
+        burst->key[kept] = burst->key[i];
+        burst->flow[kept++] = burst->flow[i];
+    }
+    burst->count = kept;
+}
+
 static void burst_find(struct worker *worker, struct burst *burst)
 {
-    for (unsigned i = 0; i < burst->count; i++) {
-        struct flow *flow = flow_find(worker->table, &burst->key[i], burst->hash[i]);
+    const struct flow_table *table = worker->table;
+    const unsigned count = burst->count;
+    unsigned gone = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct flow *flow = flow_find_from(table, &burst->key[i], burst->flow[i]);
 
         if (unlikely(flow == NULL))
             flow = flow_new(worker, i);
+        burst->flow[i] = flow;
         if (likely(flow != NULL))
             rte_prefetch0(flow->adjacency);
-        burst->flow[i] = flow;
+        else
+            gone++;
     }
+    if (unlikely(gone != 0))
+        burst_close_gaps(burst);
 }
 
 static void burst_use(struct worker *worker, struct burst *burst)
 {
-    for (unsigned i = 0; i < burst->count; i++) {
-        if (unlikely(burst->flow[i] == NULL))
-            continue;
-        burst->record[i] =
-            flow_use(worker->table, burst->flow[i], rte_pktmbuf_pkt_len(burst->mbuf[i]));
-        rte_prefetch0(burst->record[i]);
+    struct flow_table *table = worker->table;
+    const unsigned count = burst->count;
+
+    for (unsigned i = 0; i < count; i++) {
+        const struct adjacency *record =
+            flow_use(table, burst->flow[i], rte_pktmbuf_pkt_len(burst->mbuf[i]));
+
+        rte_prefetch0(record);
+        burst->record[i] = record;
     }
 }
 
-static inline bool is_plain(const struct worker *worker, const struct adjacency *record,
-                            const struct rte_mbuf *mbuf, const struct rte_ipv4_hdr *ip)
+static inline bool is_plain(const struct adjacency *record, uint32_t size,
+                            const struct rte_ipv4_hdr *ip)
 {
-    return record->kind == ADJACENCY_FORWARD && ip->time_to_live > 1 &&
-           rte_pktmbuf_pkt_len(mbuf) - RTE_ETHER_HDR_LEN <= record->mtu && worker->held_queues == 0;
+    return record->kind == ADJACENCY_FORWARD && ip->time_to_live > 1 && size <= record->mtu;
 }
 
 static void apply_slowly(struct worker *worker, unsigned i)
@@ -260,28 +279,51 @@ static void apply_slowly(struct worker *worker, unsigned i)
     forward_apply(worker, &packet);
 }
 
-static void burst_apply(struct worker *worker, struct burst *burst)
+/* Send those of [from, to), which are rewritten. Mostly all go to one port. */
+static void burst_send(struct worker *worker, struct burst *burst, unsigned from, unsigned to,
+                       bool one_port)
 {
-    uint64_t routed = 0;
+    if (likely(one_port)) {
+        transmit_all(worker, &burst->mbuf[from], to - from, burst->record[from]->port);
+        return;
+    }
+    for (unsigned i = from; i < to; i++)
+        transmit(worker, burst->mbuf[i], burst->record[i]->port);
+}
 
-    for (unsigned i = 0; i < burst->count; i++) {
+/* Rewrite and send plain packets, from this one on. Returns the first that isn't, or the end. */
+static unsigned apply_plain(struct worker *worker, struct burst *burst, unsigned from)
+{
+    const unsigned count = burst->count, port = burst->record[from]->port;
+    unsigned others = 0, i;
+
+    if (unlikely(worker->held_queues > 0))
+        return from;
+    for (i = from; i < count; i++) {
         const struct adjacency *record = burst->record[i];
         struct rte_mbuf *mbuf = burst->mbuf[i];
-        struct rte_ipv4_hdr *ip;
+        char *frame = rte_pktmbuf_mtod(mbuf, char *);
+        struct rte_ipv4_hdr *ip = (void *)(frame + RTE_ETHER_HDR_LEN);
 
-        if (unlikely(burst->flow[i] == NULL))
-            continue;
-        ip = packet_ip(mbuf);
-        if (unlikely(!is_plain(worker, record, mbuf, ip))) {
-            apply_slowly(worker, i);
-            continue;
-        }
+        if (unlikely(!is_plain(record, rte_pktmbuf_pkt_len(mbuf) - RTE_ETHER_HDR_LEN, ip)))
+            break;
         packet_decrement_ttl(ip);
-        memcpy(rte_pktmbuf_mtod(mbuf, void *), record->header, RTE_ETHER_HDR_LEN);
-        transmit(worker, mbuf, record->port);
-        routed++;
+        memcpy(frame, record->header, RTE_ETHER_HDR_LEN);
+        others |= record->port ^ port;
     }
-    tally(worker->counters.routed, routed);
+    if (likely(i > from))
+        burst_send(worker, burst, from, i, others == 0);
+    tally(worker->counters.routed, i - from);
+    return i;
+}
+
+static void burst_apply(struct worker *worker, struct burst *burst)
+{
+    for (unsigned i = 0; i < burst->count; i++) {
+        i = apply_plain(worker, burst, i);
+        if (unlikely(i < burst->count))
+            apply_slowly(worker, i);
+    }
 }
 
 void forward_burst(struct worker *worker)

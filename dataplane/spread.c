@@ -41,7 +41,7 @@ void spread_burst(struct worker *worker, uint16_t port)
     unsigned kept = 0;
 
     for (unsigned i = 0; i < burst->count; i++) {
-        unsigned to = worker_of(worker, port, burst->hash[i]);
+        unsigned to = worker_of(worker, port, flow_hash(&burst->key[i]));
 
         if (to != worker->index) {
             hand_over(worker, burst->mbuf[i], to);
@@ -49,7 +49,7 @@ void spread_burst(struct worker *worker, uint16_t port)
         }
         burst->mbuf[kept] = burst->mbuf[i];
         burst->key[kept] = burst->key[i];
-        burst->hash[kept++] = burst->hash[i];
+        burst->flow[kept++] = burst->flow[i];
     }
     burst->count = kept;
 }

@@ -82,6 +82,5 @@ void trace_burst(struct worker *worker)
     const struct burst *burst = &worker->burst;
 
     for (unsigned i = 0; i < burst->count; i++)
-        if (burst->flow[i] != NULL)
-            trace_flow(worker, burst->flow[i], burst->record[i]);
+        trace_flow(worker, burst->flow[i], burst->record[i]);
 }

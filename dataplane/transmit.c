@@ -96,6 +96,31 @@ void transmit_flush_one(struct worker *worker, unsigned index)
         drop_all(worker, index, index < OUT_SPREAD ? DROP_TX_FULL : DROP_SPREAD_FULL);
 }
 
+/* False: they don't all fit. */
+static bool put_all(struct worker *worker, struct rte_mbuf **mbufs, unsigned count, unsigned index)
+{
+    struct out *out = &worker->outs[index];
+
+    if (unlikely(out->count + count > OUT_SIZE))
+        return false;
+    memcpy(out->mbufs + out->count, mbufs, count * sizeof(mbufs[0]));
+    out->count += count;
+    worker->outs_pending |= UINT64_C(1) << index;
+    if (out->count >= BURST)
+        transmit_flush_one(worker, index);
+    return true;
+}
+
+void transmit_all(struct worker *worker, struct rte_mbuf **mbufs, unsigned count, uint16_t port)
+{
+    unsigned index = transmit_out(worker, port);
+
+    if (likely(index < OUT_BETWEEN) && likely(put_all(worker, mbufs, count, index)))
+        return;
+    for (unsigned i = 0; i < count; i++)
+        transmit(worker, mbufs[i], port);
+}
+
 void transmit_flush(struct worker *worker)
 {
     for (uint64_t left = worker->outs_pending; left != 0; left &= left - 1)
@@ -160,7 +185,7 @@ unsigned transmit_receive(struct worker *worker)
 
 unsigned transmit_room(const struct worker *worker, uint16_t port)
 {
-    unsigned index = port < LINK_PORTS_MAX ? worker->views[port].out : OUT_NONE;
+    unsigned index = transmit_out(worker, port);
     const struct out *out;
 
     if (index == OUT_NONE)

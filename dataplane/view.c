@@ -82,7 +82,7 @@ void view_update(struct worker *worker)
     uint16_t polled[LINK_PORTS_MAX] = {0};
 
     for (unsigned i = 0; i < LINK_PORTS_MAX; i++)
-        worker->views[i] = (struct port_view){.mac = ~UINT64_C(0), .out = OUT_NONE};
+        worker->views[i] = (struct port_view){.mac = PACKET_MAC_NONE, .out = OUT_NONE};
     worker->polled_count = 0;
     for (unsigned i = 0; i < links->port_count; i++) {
         const struct link_port *port = &links->ports[i];

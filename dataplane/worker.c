@@ -18,7 +18,7 @@
 #include "dataplane/moves.h"
 #include "dataplane/worker_p.h"
 
-enum { PREFETCH_AHEAD = 4, RECENT_US = 1000 };
+enum { RECENT_US = 1000 };
 
 /* ---- a round ---- */
 
@@ -60,114 +60,6 @@ static void links_load(struct worker *worker)
         atomic_store_explicit(&worker->subscriber->seen, version->number, memory_order_release);
 }
 
-/* A frame to the interface here, or to all. On a bridge, the bridge has dealt with it already. */
-static void input_here(struct worker *worker, const struct port_view *view, struct rte_mbuf *mbuf)
-{
-    const struct rte_ether_hdr *ether = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
-    uint64_t to = packet_mac(&ether->dst_addr);
-    rte_be16_t type = ether->ether_type;
-
-    if (view->iface == NULL)
-        drop(worker, mbuf, DROP_NO_INTERFACE);
-    else if (to != view->mac && !packet_mac_is_group(to))
-        drop(worker, mbuf, DROP_NOT_OURS);
-    else if (mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
-        drop(worker, mbuf, DROP_ETHERTYPE);
-    else if (type == RTE_BE16(RTE_ETHER_TYPE_ARP) || type == RTE_BE16(RTE_ETHER_TYPE_RARP))
-        control_packet(worker, mbuf);
-    else if (type != RTE_BE16(RTE_ETHER_TYPE_IPV4))
-        drop(worker, mbuf, DROP_ETHERTYPE);
-    else if (packet_mac_is_group(to))
-        drop(worker, mbuf, DROP_LOCAL); /* nobody here takes multicast or broadcast datagrams */
-    else
-        forward_add(worker, view, mbuf);
-}
-
-static void input(struct worker *worker, const struct port_view *view, struct rte_mbuf *mbuf)
-{
-    const uint64_t *words;
-
-    if (unlikely(rte_pktmbuf_data_len(mbuf) < RTE_ETHER_HDR_LEN)) {
-        drop(worker, mbuf, DROP_SHORT);
-        return;
-    }
-    if (view->bridge != NULL) {
-        if (bridge_input(worker, view, mbuf))
-            input_here(worker, view, mbuf);
-        return;
-    }
-    words = rte_pktmbuf_mtod(mbuf, const uint64_t *);
-    /* Bit 48 of the first word is the first of the source address: that of groups. */
-    if (unlikely(words[0] & UINT64_C(1) << 48))
-        drop(worker, mbuf, DROP_BAD_SOURCE);
-    else if (likely((words[0] & PACKET_MAC_MASK) == view->mac &&
-                    (uint16_t)(words[1] >> 32) == RTE_BE16(RTE_ETHER_TYPE_IPV4) &&
-                    !(mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)))
-        forward_add(worker, view, mbuf);
-    else
-        input_here(worker, view, mbuf);
-}
-
-/* A device that has buffers of its own (device.c says which) gets them back at once: then none is in use
- * elsewhere when the device is closed. Returns how many frames there are. */
-static unsigned take_over(struct worker *worker, struct rte_mbuf **mbufs, unsigned count)
-{
-    unsigned taken = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        struct rte_mbuf *copy = rte_pktmbuf_copy(mbufs[i], worker->pool, 0, UINT32_MAX);
-
-        if (copy != NULL) {
-            rte_pktmbuf_free(mbufs[i]);
-            mbufs[taken++] = copy;
-        } else {
-            drop(worker, mbufs[i], DROP_NO_BUFFER);
-        }
-    }
-    return taken;
-}
-
-static unsigned queue_poll(struct worker *worker, uint16_t port, uint16_t queue)
-{
-    const struct port_view *view = &worker->views[port];
-    struct rte_mbuf *mbufs[BURST];
-    unsigned count = rte_eth_rx_burst(port, queue, mbufs, BURST);
-    uint64_t bytes = 0;
-
-    if (count == 0)
-        return 0;
-    if (unlikely(mbufs[0]->pool != worker->pool))
-        count = take_over(worker, mbufs, count);
-    flow_table_burst(worker->table, FLOW_BUDGET);
-    worker->burst.count = 0;
-    worker->bridge_last = 0;
-    for (unsigned i = 0; i < RTE_MIN(count, (unsigned)PREFETCH_AHEAD); i++)
-        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
-    for (unsigned i = 0; i < count; i++) {
-        if (i + PREFETCH_AHEAD < count)
-            rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + PREFETCH_AHEAD], void *));
-        bytes += rte_pktmbuf_pkt_len(mbufs[i]);
-        mbufs[i]->port = port; /* not every driver says so (net_ring) */
-        input(worker, view, mbufs[i]);
-    }
-    if (unlikely(view->spread != 0))
-        spread_burst(worker, port);
-    forward_burst(worker);
-    tally(worker->counters.ports[port].rx_packets, count);
-    tally(worker->counters.ports[port].rx_bytes, bytes);
-    return count;
-}
-
-static unsigned ports_poll(struct worker *worker)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < worker->polled_count; i++)
-        count += queue_poll(worker, worker->polled[i].port, worker->polled[i].queue);
-    tally(worker->counters.packets, count);
-    return count;
-}
-
 bool worker_round(struct worker *worker)
 {
     unsigned packets = 0;
@@ -184,7 +76,7 @@ bool worker_round(struct worker *worker)
         packets += transmit_receive(worker) + spread_receive(worker);
     if (worker->held_queues > 0)
         packets += hold_round(worker);
-    packets += ports_poll(worker);
+    packets += ports_receive(worker);
     if (worker->outs_pending != 0)
         transmit_flush(worker);
     tally(worker->counters.rounds, 1);

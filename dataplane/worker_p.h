@@ -4,7 +4,7 @@
  *
  * The way of a packet through the files:
  *
- *   worker.c  burst in ──> bridge.c ──────────────────────────────> transmit.c  bursts out
+ *   receive.c burst in ──> bridge.c ──────────────────────────────> transmit.c  bursts out
  *                    └───> (spread.c) ──> forward.c ──> (fragment.c) ─┘
  *                             ├────────> hold.c ──> forward.c again
  *                             └────────> icmp.c ──> forward.c (our own packets)
@@ -43,7 +43,7 @@ enum {
 /* ---- what this worker knows of a device, from struct links ---- */
 
 struct port_view {
-    uint64_t mac;   /* of the interface here, as a number; ~0: there is none */
+    uint64_t mac;   /* of the interface here, as a number; PACKET_MAC_NONE: there is none */
     uint16_t scope; /* id of that interface, for keys */
     uint16_t mtu;
     uint8_t out;      /* index in worker->outs, OUT_NONE: down, or served by nobody */
@@ -83,8 +83,7 @@ struct burst {
     unsigned count;
     struct rte_mbuf *mbuf[BURST];
     union flow_key key[BURST];
-    uint32_t hash[BURST];
-    struct flow *flow[BURST];
+    struct flow *flow[BURST]; /* first, the slot where the flow would be at home */
     const struct adjacency *record[BURST];
 };
 
@@ -180,6 +179,11 @@ static inline uint64_t worker_us(const struct worker *worker, uint64_t us)
     return us * worker->hz / 1000000;
 }
 
+/* ---- receive.c ---- */
+
+/* A burst from each queue, and what has to be done with it. Returns how many frames there were. */
+unsigned ports_receive(struct worker *worker);
+
 /* ---- view.c ---- */
 
 /* Make what is known of devices anew from worker->links. */
@@ -247,10 +251,16 @@ static inline bool transmit_put(struct worker *worker, struct rte_mbuf *mbuf, un
     return true;
 }
 
+/* The buffer for frames to a device's port. */
+static inline unsigned transmit_out(const struct worker *worker, uint16_t port)
+{
+    return likely(port < LINK_PORTS_MAX) ? worker->views[port].out : OUT_NONE;
+}
+
 /* Out of a device's port. Consumes the frame. */
 static inline void transmit(struct worker *worker, struct rte_mbuf *mbuf, uint16_t port)
 {
-    unsigned index = likely(port < LINK_PORTS_MAX) ? worker->views[port].out : OUT_NONE;
+    unsigned index = transmit_out(worker, port);
 
     if (unlikely(index == OUT_NONE)) {
         drop(worker, mbuf, DROP_PORT_DOWN);
@@ -263,6 +273,9 @@ static inline void transmit(struct worker *worker, struct rte_mbuf *mbuf, uint16
         tally(worker->counters.ports[port].tx_dropped, 1);
     }
 }
+
+/* Several frames out of one port, in order. Consumes them. */
+void transmit_all(struct worker *worker, struct rte_mbuf **mbufs, unsigned count, uint16_t port);
 
 /* ---- spread.c ---- */
 
@@ -296,6 +309,18 @@ static inline const struct link_iface *packet_iface(const struct worker *worker,
 static inline bool packet_is_ours(const union flow_key *key)
 {
     return key->scope & FLOW_SCOPE_LOCAL;
+}
+
+/* Add a packet to worker->burst, and ask for the flow's line. */
+static inline void burst_add(struct worker *worker, struct rte_mbuf *mbuf, union flow_key key)
+{
+    struct burst *burst = &worker->burst;
+    unsigned i = burst->count++;
+
+    burst->mbuf[i] = mbuf;
+    burst->key[i] = key;
+    burst->flow[i] = flow_home(worker->table, flow_hash(&key));
+    rte_prefetch0(burst->flow[i]);
 }
 
 /* An IPv4 frame to the interface of a port: parse and add it to worker->burst. */

@@ -163,9 +163,10 @@ static inline uint32_t flow_hash(const union flow_key *key)
     return rte_hash_crc_8byte(key->word[1], rte_hash_crc_8byte(key->word[0], 0xfeedbeef));
 }
 
-static inline void flow_prefetch(const struct flow_table *table, uint32_t hash)
+/* The slot where a flow with this hash lies, or behind which it was pushed. Fetch it some time before the look-up. */
+static inline struct flow *flow_home(const struct flow_table *table, uint32_t hash)
 {
-    rte_prefetch0(&table->flows[hash & table->mask]);
+    return &table->flows[hash & table->mask];
 }
 
 /* No kind is 0; and so a free slot matches no key. */
@@ -174,20 +175,30 @@ static inline bool flow_is_live(const struct flow *flow)
     return flow->key.kind != 0;
 }
 
+static inline bool flow_has_key(const struct flow *flow, const union flow_key *key)
+{
+    return ((flow->key.word[0] ^ key->word[0]) | (flow->key.word[1] ^ key->word[1])) == 0;
+}
+
 /* The flow with this key, or NULL. */
+static inline struct flow *flow_find_from(const struct flow_table *table, const union flow_key *key,
+                                          struct flow *home)
+{
+    struct flow *flow = home;
+
+    for (uint32_t left = home->reach; !flow_has_key(flow, key); left--) {
+        if (left == 0)
+            return NULL;
+        if (unlikely(++flow > &table->flows[table->mask]))
+            flow = table->flows;
+    }
+    return flow;
+}
+
 static inline struct flow *flow_find(const struct flow_table *table, const union flow_key *key,
                                      uint32_t hash)
 {
-    uint32_t slot = hash & table->mask, left = table->flows[slot].reach;
-
-    for (;; slot = (slot + 1) & table->mask) {
-        struct flow *flow = &table->flows[slot];
-
-        if (flow->key.word[0] == key->word[0] && flow->key.word[1] == key->word[1])
-            return flow;
-        if (left-- == 0)
-            return NULL;
-    }
+    return flow_find_from(table, key, flow_home(table, hash));
 }
 
 enum flow_turn {

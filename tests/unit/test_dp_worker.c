@@ -186,6 +186,72 @@ static void what_is_too_big_is_fragmented(void **state)
     assert_int_equal(dropped_in_all(), 0);
 }
 
+/* ---- bursts of all kinds ---- */
+
+enum { MARK = 8 }; /* behind the header of UDP */
+
+static struct rte_mbuf *marked(rte_be32_t to, uint16_t size, uint8_t mark)
+{
+    struct rte_mbuf *mbuf = datagram(to, IPPROTO_UDP, size);
+
+    l4_of(mbuf)[1] = 77;
+    l4_of(mbuf)[MARK] = mark;
+    return mbuf;
+}
+
+/* The i-th of a burst: to either side, some too big for one frame, one without a hop left, one to a host whose
+ * address is not known yet. */
+static struct rte_mbuf *of_all_kinds(uint8_t i)
+{
+    struct rte_mbuf *mbuf =
+        marked(i == 20 ? address(1, 9) : address(i % 4 != 3, 2), i % 5 == 4 ? 1000 : 26, i);
+
+    if (i == 13)
+        ip_of(mbuf)->time_to_live = 1;
+    packet_set_checksum(ip_of(mbuf));
+    return mbuf;
+}
+
+/* The marks of what came out of a port only grow. Returns how many there were. */
+static unsigned assert_in_order(unsigned port)
+{
+    struct rte_mbuf *mbuf;
+    unsigned count = 0;
+    int last = -1;
+
+    for (; (mbuf = dp_receive(port)) != NULL; rte_pktmbuf_free(mbuf)) {
+        bool later = ip_of(mbuf)->fragment_offset & RTE_BE16(RTE_IPV4_HDR_OFFSET_MASK);
+
+        assert_int_equal(packet_header_sum(ip_of(mbuf)), 0xffff);
+        if (ip_of(mbuf)->next_proto_id != IPPROTO_UDP || later)
+            continue;
+        assert_int_equal(ip_of(mbuf)->time_to_live, 63);
+        assert_true(l4_of(mbuf)[MARK] > last);
+        last = l4_of(mbuf)[MARK];
+        count++;
+    }
+    return count;
+}
+
+static void a_burst_of_all_kinds_keeps_the_order_of_its_flows(void **state)
+{
+    struct lab *lab = &dp.lab;
+
+    (void)state;
+    assert_done(user(lab, "/port/p1/mtu=600"));
+    dp_send(IN, marked(address(1, 2), 26, 0));
+    dp_send(IN, marked(address(0, 2), 26, 0));
+    dp_run();
+    assert_int_equal(assert_in_order(OUT) + assert_in_order(IN), 2);
+    for (uint8_t i = 0; i < BURST; i++)
+        dp_send(IN, of_all_kinds(i));
+    worker_round(dp.worker);
+    assert_int_equal(assert_in_order(OUT), BURST - BURST / 4 - 2);
+    assert_int_equal(assert_in_order(IN), BURST / 4);
+    assert_int_equal(dropped(DROP_TTL), 1);
+    assert_int_equal(dropped_in_all(), 1);
+}
+
 /* ---- reasons to drop ---- */
 
 static void frames_for_others_are_dropped(void **state)
@@ -704,6 +770,7 @@ int main(void)
         test(padding_is_stripped),
         test(the_checksum_is_checked_by_the_port_or_here),
         test(what_is_too_big_is_fragmented),
+        test(a_burst_of_all_kinds_keeps_the_order_of_its_flows),
         test(frames_for_others_are_dropped),
         test(frames_that_are_no_ipv4_are_dropped),
         test(truncated_frames_are_dropped),
@@ -732,6 +799,10 @@ int main(void)
         test(every_reason_has_a_name),
     };
 
+    int failed;
+
     dp_eal();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    dp.verifies = true;
+    return failed + cmocka_run_group_tests_name("ports that verify checksums", tests, NULL, NULL);
 }
