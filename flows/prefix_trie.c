@@ -72,22 +72,41 @@ static unsigned key_common(uint64_t a, uint64_t b, unsigned limit)
 
 /* ---- reading ---- */
 
-const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t vrf,
-                                       rte_be32_t address)
+/* The length of the address's part in so many bits of the key. */
+static uint8_t address_bits(unsigned bits)
+{
+    return (uint8_t)(RTE_MIN(RTE_MAX(bits, (unsigned)VRF_BITS), (unsigned)KEY_BITS) - VRF_BITS);
+}
+
+const struct route *prefix_trie_lookup_range(const struct prefix_trie *trie, uint16_t vrf,
+                                             rte_be32_t address, uint8_t *length)
 {
     uint64_t key = key_of(vrf, address);
     const struct route *best = NULL;
+    unsigned seen = 0; /* bits of the key that have made a difference */
 
     for (const struct prefix_node *node = trie->root; node != NULL;) {
         unsigned bits = node_bits(node);
 
-        if (!key_agrees(key, node->word, bits))
+        seen = bits + 1;
+        if (!key_agrees(key, node->word, bits)) {
+            seen = key_common(key, node->word, bits) + 1;
             break;
+        }
         if (node_routed(node))
             best = node->route;
         node = node->child[key_bit(key, bits)];
     }
+    *length = address_bits(seen);
     return best;
+}
+
+const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t vrf,
+                                       rte_be32_t address)
+{
+    uint8_t length;
+
+    return prefix_trie_lookup_range(trie, vrf, address, &length);
 }
 
 /* Below a node: the route at `bits` bits of key in *exact, the next shorter one that covers it in *cover. */

@@ -71,6 +71,10 @@ struct prefix_build {
 const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t vrf,
                                        rte_be32_t address);
 
+/* The same; *length is that of the shortest prefix of the address under which every address finds the same. */
+const struct route *prefix_trie_lookup_range(const struct prefix_trie *trie, uint16_t vrf,
+                                             rte_be32_t address, uint8_t *length);
+
 /* Exactly this prefix; NULL: it is not there. */
 const struct route *prefix_trie_exact(const struct prefix_trie *trie, uint16_t vrf,
                                       rte_be32_t prefix, uint8_t length);

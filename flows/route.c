@@ -523,6 +523,12 @@ const struct route *route_lookup(const struct route_table *table, uint16_t vrf, 
     return prefix_trie_lookup(&table->trie, vrf, address);
 }
 
+const struct route *route_lookup_range(const struct route_table *table, uint16_t vrf,
+                                       rte_be32_t address, uint8_t *length)
+{
+    return prefix_trie_lookup_range(&table->trie, vrf, address, length);
+}
+
 const struct route *route_exact(const struct route_table *table, uint16_t vrf, rte_be32_t prefix,
                                 uint8_t length)
 {

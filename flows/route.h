@@ -76,6 +76,10 @@ static inline const struct route_table *route_table_of(const struct ns_version *
 /* Longest prefix match; NULL: no route. Any reader, wait-free, at most 33 steps. */
 const struct route *route_lookup(const struct route_table *table, uint16_t vrf, rte_be32_t address);
 
+/* The same; *length is that of the shortest prefix of the address under which every address finds the same. */
+const struct route *route_lookup_range(const struct route_table *table, uint16_t vrf,
+                                       rte_be32_t address, uint8_t *length);
+
 /* Exactly this prefix. */
 const struct route *route_exact(const struct route_table *table, uint16_t vrf, rte_be32_t prefix,
                                 uint8_t length);

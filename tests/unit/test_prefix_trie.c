@@ -112,6 +112,22 @@ static void assert_route(const struct route *found, const struct route *expected
         assert_memory_equal(found, expected, sizeof(*found));
 }
 
+/* Nothing else is found by addresses that have so much in common. */
+static void compare_range(const struct prefix_trie *trie, uint16_t vrf, rte_be32_t address)
+{
+    uint8_t length, other_length;
+    const struct route *route = prefix_trie_lookup_range(trie, vrf, address, &length);
+
+    assert_route(route, prefix_trie_lookup(trie, vrf, address));
+    for (int i = 0; i < 4; i++) {
+        rte_be32_t inside = (address & route_mask(length)) |
+                            (rte_cpu_to_be_32((uint32_t)seed_next()) & ~route_mask(length));
+
+        assert_ptr_equal(prefix_trie_lookup_range(trie, vrf, inside, &other_length), route);
+        assert_int_equal(other_length, length);
+    }
+}
+
 static void compare_some(const struct prefix_trie *trie, const struct model *model)
 {
     assert_int_equal(trie->count, model->count);
@@ -123,6 +139,7 @@ static void compare_some(const struct prefix_trie *trie, const struct model *mod
 
         assert_route(prefix_trie_lookup(trie, vrf, address),
                      model_longest(model, vrf, address, 33));
+        compare_range(trie, vrf, address);
         assert_route(prefix_trie_exact(trie, vrf, any.prefix, any.length),
                      at < 0 ? NULL : &model->routes[at].route);
         assert_route(prefix_trie_cover(trie, vrf, any.prefix, any.length),
