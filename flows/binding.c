@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "flows/table_p.h"
+#include "flows/ways_p.h"
 
 /* Changes kept coming while the decision was made, and perhaps before this lcore was registered: then no
  * notice comes for them. */
@@ -20,6 +20,16 @@ static void notice_oneself(struct flow_table *table, const struct taken *taken)
 }
 
 /* ---- binding ---- */
+
+uint64_t binding_version(const struct flow_table *table, uint32_t index)
+{
+    const struct flow_table_inner *inner = table->inner;
+    const struct flow *flow = &table->flows[index];
+
+    return flow->turned && table->epoch - flow->epoch < EPOCHS_KNOWN
+               ? inner->versions[flow->epoch % EPOCHS_KNOWN]
+               : inner->bindings[index].version;
+}
 
 static void bind_adjacency(struct flow_table *table, uint32_t index, const struct taken *taken)
 {
@@ -37,7 +47,7 @@ static void bind_adjacency(struct flow_table *table, uint32_t index, const struc
 
 static void bind_dependencies(struct flow_table *table, uint32_t index, const struct taken *taken)
 {
-    for (int role = 0; role < DEPENDENCIES; role++) {
+    for (int role = BY_ROUTE; role <= BY_DEFINITION; role++) {
         uint32_t now = flow_hold(table, index, role);
 
         if (now == taken->holds[role])
@@ -53,12 +63,64 @@ static void bind_dependencies(struct flow_table *table, uint32_t index, const st
 
 void decision_bind(struct flow_table *table, uint32_t index, const struct taken *taken)
 {
+    if (table->flows[index].adjacency == NULL && taken->holds[BY_ALL] != 0)
+        hold_attach(table, taken->holds[BY_ALL], index); /* a new flow; it stays bound to that */
     bind_adjacency(table, index, taken);
     bind_dependencies(table, index, taken);
     table->flows[index].epoch = table->epoch;
+    table->flows[index].turned = false;
     table->inner->bindings[index].version = taken->decision.version;
+    table->inner->turned = true;
     if (taken->overtaken)
         notice_oneself(table, taken);
+}
+
+/* ---- binding anew, without a look at the cold part ---- */
+
+static inline bool has_no_array(const struct hold *holds, uint32_t from, uint32_t to)
+{
+    return from == to || (holds[from].filing == IN_TABLE && holds[to].filing == IN_TABLE);
+}
+
+/* Does nothing but counters and the hot line change? */
+static inline bool is_light(const struct flow_table *table, const struct flow *flow,
+                            const struct taken *way)
+{
+    const struct hold *holds = table->inner->holds;
+
+    return flow->listeners == 0 && has_no_array(holds, flow->route, way->holds[BY_ROUTE]) &&
+           has_no_array(holds, flow->definition, way->holds[BY_DEFINITION]);
+}
+
+static inline void move_lightly(struct flow_table *table, const struct flow *flow, uint32_t *bound,
+                                uint32_t to)
+{
+    struct hold *from_hold = &table->inner->holds[*bound], *to_hold = &table->inner->holds[to];
+
+    if (*bound == to)
+        return;
+    hold_leave(table, from_hold, flow);
+    write_shared(to_hold->flows, to_hold->flows + 1);
+    *bound = to;
+}
+
+static inline void bind_lightly(struct flow_table *table, struct flow *flow,
+                                const struct taken *way)
+{
+    struct flow_table_inner *inner = table->inner;
+
+    if (flow->adjacency == way->decision.adjacency && flow->route == way->holds[BY_ROUTE] &&
+        flow->definition == way->holds[BY_DEFINITION]) {
+        bump(inner->counters.looked_again);
+    } else {
+        bump(inner->counters.rebound);
+        move_lightly(table, flow, &flow->hold, way->adjacency);
+        move_lightly(table, flow, &flow->route, way->holds[BY_ROUTE]);
+        move_lightly(table, flow, &flow->definition, way->holds[BY_DEFINITION]);
+        flow->adjacency = way->decision.adjacency;
+    }
+    flow->epoch = table->epoch;
+    flow->turned = true;
 }
 
 enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, uint32_t hash,
@@ -106,12 +168,17 @@ static unsigned moved(const struct flow_table *table, uint32_t index, const stru
 
 /* Bind it anew, and tell its listeners. What they know of now is copied: it may be the last flow that keeps
  * it. */
-static void rebind(struct flow_table *table, uint32_t index, unsigned links,
-                   const struct taken *taken)
+static void rebind(struct flow_table *table, uint32_t index, const struct taken *taken)
 {
+    struct flow_table_inner *inner = table->inner;
+    unsigned links = moved(table, index, taken);
     struct adjacency from;
 
-    if (likely(table->flows[index].listeners == 0)) {
+    if (links == 0)
+        bump(inner->counters.looked_again);
+    else
+        bump(inner->counters.rebound);
+    if (links == 0 || likely(table->flows[index].listeners == 0)) {
         decision_bind(table, index, taken);
         return;
     }
@@ -122,27 +189,28 @@ static void rebind(struct flow_table *table, uint32_t index, unsigned links,
 
 enum flow_turn flow_rebind(struct flow_table *table, uint32_t index, struct flow_missing *missing)
 {
-    struct flow_table_inner *inner = table->inner;
+    struct flow *flow = &table->flows[index];
+    const struct taken *way = ways_find(table, flow);
     struct taken taken;
-    enum flow_turn turn = decide_and_take(table, &table->flows[index].key, &taken, missing);
-    unsigned links;
 
-    if (turn != FLOW_BOUND)
-        return turn;
-    links = moved(table, index, &taken);
-    if (links == 0) {
-        bump(inner->counters.looked_again);
-        decision_bind(table, index, &taken);
-    } else {
-        bump(inner->counters.rebound);
-        rebind(table, index, links, &taken);
+    if (way != NULL && is_light(table, flow, way)) {
+        bind_lightly(table, flow, way);
+        return FLOW_BOUND;
     }
+    if (way == NULL) {
+        enum flow_turn turn = decide_and_take(table, &flow->key, &taken, missing);
+
+        if (turn != FLOW_BOUND)
+            return turn;
+        ways_add(table, flow, &taken);
+        way = &taken;
+    }
+    rebind(table, index, way);
     return FLOW_BOUND;
 }
 
-/* A stamp can only be newer than the binding if it has moved since the flow was last found right, and this
- * is seen without the flow's cold part. */
-static bool way_may_be_stale(const struct flow_table *table, const struct flow *flow)
+/* Has its route or its definition changed since the flow was last found right? */
+static bool way_is_stale(const struct flow_table *table, const struct flow *flow)
 {
     const struct hold *holds = table->inner->holds;
 
@@ -150,34 +218,18 @@ static bool way_may_be_stale(const struct flow_table *table, const struct flow *
            (flow->definition != 0 && is_older(table, flow, holds[flow->definition].epoch));
 }
 
-bool flow_is_spared(struct flow_table *table, struct flow *flow)
+bool flow_is_stale(const struct flow_table *table, const struct flow *flow)
 {
     const struct flow_table_inner *inner = table->inner;
-    const struct flow_sources *sources = &inner->sources;
 
-    if (way_may_be_stale(table, flow))
+    if (flow->key.kind != FLOW_ROUTED)
         return false;
-    if (is_older(table, flow, inner->epoch_all) &&
-        classifier_concerns(
-            classifier_of(ns_store_version(sources->store), sources->definitions_slot), &flow->key,
-            inner->claims_known))
-        return false;
-    flow->epoch = table->epoch;
-    return true;
-}
-
-bool flow_is_stale(const struct flow_table *table, uint32_t index)
-{
-    const struct flow_table_inner *inner = table->inner;
-    const struct binding *binding = &inner->bindings[index];
-
-    for (int role = 0; role < BY_ALL; role++) {
-        uint32_t hold = flow_hold(table, index, role);
-
-        if (hold != 0 && inner->holds[hold].stamp > binding->version)
-            return true;
-    }
-    return binding->place[BY_ALL] != 0 && is_older(table, &table->flows[index], inner->epoch_all);
+    if (way_is_stale(table, flow))
+        return true;
+    return is_older(table, flow, inner->epoch_all) &&
+           classifier_concerns(classifier_of(ns_store_version(inner->sources.store),
+                                             inner->sources.definitions_slot),
+                               &flow->key, inner->claims_known);
 }
 
 static uint32_t asked_slot(const struct flow_missing *missing)
@@ -207,18 +259,24 @@ void flow_ask(struct flow_table *table, const struct flow_missing *missing)
         inner->options.missing != NULL && inner->options.missing(inner->options.arg, missing);
 }
 
+void flow_found_right(const struct flow_table *table, struct flow *flow)
+{
+    if (flow->turned)
+        table->inner->bindings[flow_index(table, flow)].version =
+            binding_version(table, flow_index(table, flow));
+    flow->turned = false;
+    flow->epoch = table->epoch;
+}
+
 void flow_refresh(struct flow_table *table, struct flow *flow)
 {
-    uint32_t index = flow_index(table, flow);
     struct flow_missing missing;
 
-    if (flow_is_spared(table, flow))
-        return;
-    if (!flow_is_stale(table, index)) {
-        flow->epoch = table->epoch;
+    if (!flow_is_stale(table, flow)) {
+        flow_found_right(table, flow);
         return;
     }
     table->budget_left--;
-    if (flow_rebind(table, index, &missing) == FLOW_MISSING)
+    if (flow_rebind(table, flow_index(table, flow), &missing) == FLOW_MISSING)
         flow_ask(table, &missing);
 }

@@ -34,13 +34,18 @@ static bool is_registered(const struct flow_table *table, const struct ns_anchor
     return mask >> table->inner->options.lcore & 1;
 }
 
-static bool stands_in_array(const struct flow_table *table, uint32_t index, int role)
+/* Where a walk looks for it: there, or in the slots. */
+static bool is_found(const struct flow_table *table, uint32_t index, int role)
 {
     const struct flow_table_inner *inner = table->inner;
     uint32_t place = inner->bindings[index].place[role];
+    bool in_array =
+        role == BY_ADJACENCY
+            ? table->flows[index].listeners != 0
+            : role != BY_ALL && hold_has_filed(table, flow_hold(table, index, role), index);
 
-    if (role == BY_ADJACENCY && table->flows[index].listeners == 0)
-        return place == 0;
+    if (!in_array)
+        return inner->live[index / 64] >> index % 64 & 1;
     return place != 0 && inner->chunks[place] == index;
 }
 
@@ -58,7 +63,7 @@ static const char *part_fault(const struct flow_table *table, uint32_t index, in
         return NULL;
     if (!is_registered(table, anchor))
         return "mask";
-    return stands_in_array(table, index, role) ? NULL : "array";
+    return is_found(table, index, role) ? NULL : "array";
 }
 
 static bool is_walked(const struct flow_table *table, uint32_t index)
@@ -72,21 +77,17 @@ static bool is_walked(const struct flow_table *table, uint32_t index)
     return false;
 }
 
-/* Is something newer than the binding, whether or not the notice has come? */
+/* Has something changed that it does not know of, whether or not the notice has come? */
 static bool is_pending(const struct flow_table *table, uint32_t index)
 {
-    uint64_t version = table->inner->bindings[index].version;
-
     for (int role = 0; role < DEPENDENCIES; role++) {
         const struct ns_anchor *anchor = bound(table, index, role);
 
-        /* Which flows know of /flow is not in their versions. */
-        if (role == BY_ALL && anchor != NULL)
-            version = table->inner->holds[flow_hold(table, index, role)].stamp;
-        if (anchor != NULL && ns_anchor_version(anchor) > version)
+        if (anchor != NULL &&
+            ns_anchor_version(anchor) > table->inner->holds[flow_hold(table, index, role)].stamp)
             return true;
     }
-    return flow_is_stale(table, index) || is_walked(table, index);
+    return flow_is_stale(table, &table->flows[index]) || is_walked(table, index);
 }
 
 static void note_fault(const struct flow_table *table, struct flow_check *check, uint32_t index,

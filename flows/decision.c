@@ -25,7 +25,7 @@ static void target_fixed(struct target *target, enum adjacency_kind kind)
     target->kind = kind;
 }
 
-static void target_by_route(struct target *target, const struct route *route, rte_be32_t dst)
+static void target_by_route(struct target *target, const struct route_table *table, rte_be32_t dst)
 {
     static const uint8_t fixed[] = {
         [ROUTE_BLACKHOLE] = ADJACENCY_BLACKHOLE,
@@ -33,6 +33,7 @@ static void target_by_route(struct target *target, const struct route *route, rt
         [ROUTE_LOCAL] = ADJACENCY_LOCAL,
         [ROUTE_BROADCAST] = ADJACENCY_BLACKHOLE,
     };
+    const struct route *route = route_lookup_range(table, target->vrf, dst, &target->range);
 
     target->by_route = true;
     target->next_hop = dst;
@@ -44,26 +45,27 @@ static void target_by_route(struct target *target, const struct route *route, rt
     target->length = route->length;
     if (route->kind == ROUTE_VIA)
         target->next_hop = route->via;
-    else if (route->kind != ROUTE_DEV && route->kind != ROUTE_CONNECTED)
+    else if (route->kind == ROUTE_DEV || route->kind == ROUTE_CONNECTED)
+        target->range = 32; /* each has a next hop of its own */
+    else
         target_fixed(target, fixed[route->kind]);
 }
 
 static struct target target_of(const struct flow_sources *sources, const struct ns_version *version,
                                const union flow_key *key)
 {
+    const struct classifier *classifier = classifier_of(version, sources->definitions_slot);
     struct target target = {.version = version->number,
-                            .vrf = key_vrf(links_of(version, sources->links_slot), key)};
+                            .vrf = key_vrf(links_of(version, sources->links_slot), key),
+                            .claims = classifier_version(classifier)};
 
-    target.definition = classify(classifier_of(version, sources->definitions_slot), key);
+    target.definition = classify(classifier, key);
     if (target.definition != NULL && target.definition->action == DEFINITION_DROP)
         target_fixed(&target, ADJACENCY_DENIED);
     else if (target.definition != NULL && target.definition->action == DEFINITION_VIA)
         target.next_hop = target.definition->via;
     else
-        target_by_route(
-            &target,
-            route_lookup(route_table_of(version, sources->routes_slot), target.vrf, key->dst),
-            key->dst);
+        target_by_route(&target, route_table_of(version, sources->routes_slot), key->dst);
     return target;
 }
 
@@ -239,8 +241,12 @@ static enum flow_turn take_routed(struct flow_table *table, const union flow_key
     const struct memo_key memo = memo_key(&target);
     enum flow_turn turn;
 
-    if (memo_find(inner, &memo, taken))
+    if (memo_find(inner, &memo, taken)) {
+        taken->range = target.range;
         return FLOW_BOUND;
+    }
+    taken->range = target.range;
+    taken->claims = target.claims;
     turn = decide_routed(&inner->sources, &target, &taken->decision, missing);
     if (turn == FLOW_BOUND)
         turn = take(table, taken);

@@ -89,6 +89,11 @@ bool classifier_concerns(const struct classifier *classifier, const union flow_k
     return false;
 }
 
+uint64_t classifier_version(const struct classifier *classifier)
+{
+    return classifier->version;
+}
+
 size_t classifier_count(const struct classifier *classifier)
 {
     return classifier->count;
@@ -422,6 +427,7 @@ static int compile(struct definitions *definitions, uint64_t version)
             fresh[fresh_count++] = changed->now;
     }
     qsort(fresh, fresh_count, sizeof(*fresh), compare_items);
+    pending->version = version;
     merge(definitions->current, definitions, fresh, fresh_count, pending);
     make_claims(definitions, version, &pending->claims);
     retired->count = gone;

@@ -67,6 +67,9 @@ const struct definition *classify(const struct classifier *classifier, const uni
 bool classifier_concerns(const struct classifier *classifier, const union flow_key *key,
                          uint64_t since);
 
+/* The commit that last changed any definition, or 0. */
+uint64_t classifier_version(const struct classifier *classifier);
+
 size_t classifier_count(const struct classifier *classifier);
 const struct definition *classifier_get(const struct classifier *classifier,
                                         size_t index); /* by priority */

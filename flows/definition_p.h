@@ -22,6 +22,7 @@ struct claims {
 /* The definitions of a version, those that are tried first in front. Immutable once published; the
  * definitions are shared with other versions. */
 struct classifier {
+    uint64_t version; /* commit that made it */
     struct claims claims;
     size_t count;
     const struct definition *items[];

@@ -56,6 +56,7 @@ void hold_drop(struct flow_table *table, uint32_t index)
     struct flow_table_inner *inner = table->inner;
     struct hold *hold = &inner->holds[index];
 
+    inner->gathering -= hold->filing == GATHERING;
     atomic_store_explicit(hold_word(table, hold->anchor), 0, memory_order_relaxed);
     ns_anchor_unregister(hold->anchor, inner->options.lcore);
     hold->anchor = NULL;
@@ -87,7 +88,9 @@ void array_add(struct flow_table_inner *inner, struct hold *hold, uint32_t flow)
 {
     uint32_t used = hold->last % CHUNK; /* of the last chunk */
 
-    if (hold->last == 0 || used == CHUNK_FLOWS)
+    if (hold->last == 0)
+        hold->first = hold->last = chunk_take(inner, 0);
+    else if (used == CHUNK_FLOWS)
         hold->last = chunk_take(inner, hold->last - used);
     hold->last++;
     inner->chunks[hold->last] = flow;
@@ -110,6 +113,80 @@ void array_remove(struct flow_table_inner *inner, struct hold *hold, uint32_t pl
         chunk_put(inner, last - 1);
 }
 
+/* All at once: the chunks are linked as the free ones are. */
+static void array_drop(struct flow_table_inner *inner, struct hold *hold)
+{
+    if (hold->last == 0)
+        return;
+    inner->chunks[hold->first] = inner->free_chunk;
+    inner->free_chunk = hold->last & ~(uint32_t)(CHUNK - 1);
+    hold->last = 0;
+}
+
+/* ---- where the flows of a hold are found ---- */
+
+/* While it gathers, the sweep has gone from the hold's own turn around to the slot where it is now. */
+bool hold_has_filed(const struct flow_table *table, uint32_t index, uint32_t flow)
+{
+    const struct flow_table_inner *inner = table->inner;
+
+    switch (inner->holds[index].filing) {
+    case IN_ARRAY: return true;
+    case GATHERING: return inner->sweep_next < inner->slots + index && flow < inner->sweep_next;
+    default: return false;
+    }
+}
+
+/* Not while a walk goes through the array. */
+static void leave_array(struct flow_table_inner *inner, struct hold *hold)
+{
+    if (hold->walk != WALK_NONE)
+        return;
+    array_drop(inner, hold);
+    inner->gathering -= hold->filing == GATHERING;
+    hold->filing = IN_TABLE;
+}
+
+void hold_gather(struct flow_table *table, uint32_t index)
+{
+    struct flow_table_inner *inner = table->inner;
+    struct hold *hold = &inner->holds[index];
+
+    if (hold->filing == GATHERING) {
+        hold->filing = IN_ARRAY;
+        inner->gathering--;
+    } else if (hold->filing == IN_TABLE && hold->flows <= inner->many / 4) {
+        hold->filing = GATHERING;
+        inner->gathering++;
+    }
+}
+
+void hold_gather_flow(struct flow_table *table, uint32_t flow)
+{
+    struct flow_table_inner *inner = table->inner;
+
+    for (int role = BY_ROUTE; role <= BY_DEFINITION && inner->gathering != 0; role++) {
+        struct hold *hold = &inner->holds[flow_hold(table, flow, role)];
+
+        if (hold->filing == GATHERING && inner->sweep_next < inner->slots + (hold - inner->holds))
+            array_add(inner, hold, flow);
+    }
+}
+
+/* ---- binding ---- */
+
+static void file(struct flow_table *table, uint32_t index, uint32_t flow)
+{
+    struct flow_table_inner *inner = table->inner;
+    struct hold *hold = &inner->holds[index];
+
+    if (!hold_has_filed(table, index, flow))
+        return;
+    array_add(inner, hold, flow);
+    if (hold->flows > inner->many)
+        leave_array(inner, hold);
+}
+
 void hold_attach(struct flow_table *table, uint32_t index, uint32_t flow)
 {
     struct flow_table_inner *inner = table->inner;
@@ -118,23 +195,26 @@ void hold_attach(struct flow_table *table, uint32_t index, uint32_t flow)
     write_shared(hold->flows, hold->flows + 1);
     if (hold->role == BY_ADJACENCY)
         listener_attach(table, flow);
-    else
-        array_add(inner, hold, flow);
+    else if (hold->role != BY_ALL)
+        file(table, index, flow);
+}
+
+/* Without a look at the flow's cold part. */
+static bool stands_in_array(const struct flow_table *table, uint32_t index, uint32_t flow)
+{
+    switch (table->inner->holds[index].role) {
+    case BY_ALL: return false;
+    case BY_ADJACENCY: return table->flows[flow].listeners != 0;
+    default: return hold_has_filed(table, index, flow);
+    }
 }
 
 void hold_detach(struct flow_table *table, uint32_t index, uint32_t flow)
 {
     struct flow_table_inner *inner = table->inner;
     struct hold *hold = &inner->holds[index];
-    struct binding *binding = &inner->bindings[flow];
 
-    write_shared(hold->flows, hold->flows - 1);
-    if (hold->flows == 0)
-        hold->empty_since = table->now;
-    if (hold->used < table->flows[flow].used)
-        write_shared(hold->used, table->flows[flow].used);
-    if (binding->place[hold->role] == 0)
-        return;
-    array_remove(inner, hold, binding->place[hold->role]);
-    binding->place[hold->role] = 0;
+    hold_leave(table, hold, &table->flows[flow]);
+    if (stands_in_array(table, index, flow))
+        array_remove(inner, hold, inner->bindings[flow].place[hold->role]);
 }

@@ -200,11 +200,10 @@ const struct adjacency *flow_listen(struct flow_table *table, struct flow *flow,
 void flow_unlisten(struct flow_table *table, struct flow *flow, int listener)
 {
     struct flow_table_inner *inner = table->inner;
-    struct binding *binding = &inner->bindings[flow_index(table, flow)];
+    bool any = flow->listeners != 0;
 
     flow->listeners &= (uint8_t) ~(1 << listener);
-    if (flow->listeners != 0 || binding->place[BY_ADJACENCY] == 0)
-        return;
-    array_remove(inner, &inner->holds[flow->hold], binding->place[BY_ADJACENCY]);
-    binding->place[BY_ADJACENCY] = 0;
+    if (any && flow->listeners == 0 && flow->hold != 0)
+        array_remove(inner, &inner->holds[flow->hold],
+                     inner->bindings[flow_index(table, flow)].place[BY_ADJACENCY]);
 }

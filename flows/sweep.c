@@ -42,13 +42,19 @@ static void sweep_flow(struct flow_table *table, uint32_t index)
 
     if (!flow_is_live(flow))
         return;
-    if (unlikely(table->epoch - flow->epoch > EPOCHS_FAR) && !flow_is_stale(table, index))
-        flow->epoch = table->epoch; /* epochs come around: a flow must not become new by waiting */
+    if (unlikely(table->epoch - flow->epoch > EPOCHS_FAR) && !flow_is_stale(table, flow))
+        flow_found_right(table,
+                         flow); /* epochs come around: a flow must not become new by waiting */
     if (table->now - flow->used > inner->options.idle_seconds) {
         bump(inner->counters.idle);
         flow_forget(table, index);
         return;
     }
+    if (flow->turned) { /* while it is known */
+        inner->bindings[index].version = binding_version(table, index);
+        flow->turned = false;
+    }
+    hold_gather_flow(table, index);
     hold = &inner->holds[flow->hold];
     if (flow->hold != 0 && hold->used < flow->used)
         write_shared(hold->used, flow->used);
@@ -71,6 +77,8 @@ static void sweep_hold(struct flow_table *table, uint32_t index)
     struct flow_table_inner *inner = table->inner;
     const struct hold *hold = &inner->holds[index];
 
+    if (hold->anchor != NULL)
+        hold_gather(table, index);
     if (hold->anchor == NULL || hold->flows != 0 || hold->walk != WALK_NONE ||
         table->now - hold->empty_since < HOLD_KEEP_SECONDS)
         return;

@@ -18,6 +18,9 @@ enum {
     FLOWS_MAX = 1 << 26,
     REACH_MAX =
         1024, /* hashes are no secret: whoever makes many flows meet in one slot gets no more */
+    /* Flows of a hold are looked for in the table if they are more than this part of its slots: a look at a flow in
+     * the order of the table costs about a tenth of a turn of one that lies anywhere. */
+    MANY_PART = 32,
     HUGE_PAGE = 2 << 20,
     PAGE = 4096,
 };
@@ -68,7 +71,7 @@ static void *cut(char *memory, size_t *used, size_t count, size_t size)
 
 static uint32_t chunk_count(const struct flow_table_inner *inner)
 {
-    return inner->flow_limit / CHUNK_FLOWS * ROLES + ROLES + inner->hold_count + 1;
+    return inner->flow_limit / CHUNK_FLOWS * ARRAYS + ARRAYS + inner->hold_count + 1;
 }
 
 static size_t cut_arrays(struct flow_table *table, char *memory)
@@ -82,6 +85,7 @@ static size_t cut_arrays(struct flow_table *table, char *memory)
     inner->records = cut(memory, &used, inner->hold_count, sizeof(struct adjacency));
     table->counts = cut(memory, &used, inner->hold_count, sizeof(struct flow_count));
     inner->chunks = cut(memory, &used, chunk_count(inner), CHUNK * sizeof(uint32_t));
+    inner->live = cut(memory, &used, inner->slots / 64 + 1, sizeof(uint64_t));
     return RTE_ALIGN_CEIL(used, (size_t)HUGE_PAGE);
 }
 
@@ -91,6 +95,7 @@ static void fill_free_lists(struct flow_table_inner *inner)
         inner->holds[i].next = i + 1;
     for (uint32_t i = 1; i + 1 < chunk_count(inner); i++)
         inner->chunks[i * CHUNK] = (i + 1) * CHUNK;
+    inner->holds[0].filing = IN_TABLE;
     inner->free_hold = 1;
     inner->free_chunk = CHUNK;
 }
@@ -110,7 +115,8 @@ static void set_options(struct flow_table_inner *inner, const struct flow_table_
         inner->options.tell_share = options->share;
     inner->flow_limit = options->flows;
     inner->hold_count = (options->holds == 0 ? options->flows / 4 + 1024 : options->holds) + 1;
-    inner->slots = rte_align32pow2(options->flows * 2);
+    inner->slots = RTE_MAX(rte_align32pow2(options->flows * 2), 64u);
+    inner->many = options->many == 0 ? inner->slots / MANY_PART : options->many;
 }
 
 static int table_init(struct flow_table *table, const struct flow_sources *sources,
@@ -121,6 +127,7 @@ static int table_init(struct flow_table *table, const struct flow_sources *sourc
     set_options(inner, options);
     inner->sources = *sources;
     inner->tell_cycles = 100;
+    inner->generation = 1; /* what is kept of no generation is empty */
     inner->subscriber = ns_store_subscriber(sources->store, options->lcore);
     inner->memory_size = cut_arrays(table, NULL);
     inner->memory = memory_new(inner->memory_size, options->numa_node);
@@ -217,6 +224,7 @@ struct flow *flow_slot_take(struct flow_table *table, const union flow_key *key,
     *flow = (struct flow){.key = *key, .used = table->now, .reach = flow->reach};
     home->reach = (uint16_t)RTE_MAX(home->reach, distance);
     inner->bindings[flow_index(table, flow)] = (struct binding){0};
+    inner->live[flow_index(table, flow) / 64] |= UINT64_C(1) << flow_index(table, flow) % 64;
     write_shared(inner->counters.flows, inner->counters.flows + 1);
     return flow;
 }
@@ -228,6 +236,7 @@ static void slot_free(struct flow_table *table, uint32_t slot)
     uint32_t distance = (slot - home) & table->mask;
 
     table->flows[slot] = (struct flow){.reach = table->flows[slot].reach};
+    table->inner->live[slot / 64] &= ~(UINT64_C(1) << slot % 64);
     if (distance < table->flows[home].reach)
         return;
     for (; distance > 0; distance--) {
@@ -302,17 +311,15 @@ bool flow_origin(const struct flow_table *table, const union flow_key *key,
 {
     const struct flow_table_inner *inner = table->inner;
     const struct flow *flow = flow_find(table, key, flow_hash(key));
-    const struct binding *binding;
 
     if (flow == NULL)
         return false;
-    binding = &inner->bindings[flow_index(table, flow)];
     *origin = (struct flow_origin){
         .key = flow->key,
         .packets = flow->packets,
         .bytes = flow->bytes,
         .used = flow->used,
-        .bound_version = binding->version,
+        .bound_version = binding_version(table, flow_index(table, flow)),
         .record = *adjacency_of(flow->adjacency),
     };
     origin->adjacency_version = origin->record.version;
@@ -325,7 +332,7 @@ bool flow_origin(const struct flow_table *table, const union flow_key *key,
 
 uint64_t flow_bound_version(const struct flow_table *table, const struct flow *flow)
 {
-    return table->inner->bindings[flow - table->flows].version;
+    return binding_version(table, flow_index(table, flow));
 }
 
 bool flow_table_next(const struct flow_table *table, uint32_t *cursor, const struct flow **flow)

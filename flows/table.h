@@ -12,24 +12,26 @@
  * prefix that matched; the definition that claimed it; and /flow, for definitions to come. The lcore has
  * one *hold* for each anchor that any of its flows is bound to: the only thing that touches the anchor's
  * mask, and an array of the flows bound through it (in chunks of a pool; swap-remove; for adjacencies only of
- * those with listeners), so that a change reaches exactly those.
+ * those with listeners), so that a change reaches exactly those. Where they are many, a walk through the table in
+ * the order of memory is quicker than one through the array, and whoever is bound anew need not be moved from array
+ * to array: such a hold has none (`many`), and a bit for each slot says where there is a flow. The sweep gives it one
+ * when its flows have become few.
  *
  * A CHANGE OF A VALUE (an adjacency's record) needs nothing here: the next packet reads the new record. Only
  * flows with listeners are told, by a walk.
  * A CHANGE OF A BINDING (route, definition, /flow) sets the hold's stamp to the anchor's version, bumps
  * the table's epoch and starts a walk over the hold's flows:
- *   - a flow whose epoch is not the table's, when a packet uses it, compares its stamps with its holds'
- *     and takes the slow turn if one is newer, within a budget a burst;
- *   - the walk, in slices, downwards because removal swaps with the last, gives every other flow its
- *     slow turn; a change that comes in the middle moves the stamp, the round goes on from where it is,
- *     and one more follows, until one whole round has passed at the newest stamp. A flow's own bound
- *     version keeps it from being told twice.
- * Until its turn a flow goes on as before. Packets whose flows have not been told of are spared their
- * cold parts: the epochs of holds say whether a flow can be concerned at all.
+ *   - a flow whose epoch is older than that of one of its holds, when a packet uses it, takes the slow turn, within
+ *     a budget a burst;
+ *   - the walk, in slices, through the array (downwards because removal swaps with the last) or through the table,
+ *     gives every other flow its slow turn; a change that comes in the middle moves the stamp, the round goes on
+ *     from where it is, and one more follows, until one whole round has passed at the newest stamp. A flow's own
+ *     epoch keeps it from being told twice.
+ * Until its turn a flow goes on as before. Its hot line and its holds say whether it has to take one; and where it
+ * goes is mostly known from a flow like it that had its turn before (ways_p.h), so that nothing else is needed.
  * A CHANGE OF DEFINITIONS concerns few of the flows that depend on /flow, which are all that are routed. So its
- * walk compares a flow's key with what the changed definitions claim, and only those that are claimed take a slow
- * turn. Of the others it notes in the hot line that they are right (epoch). That, and not the bound version,
- * says whether a flow has been told of /flow.
+ * walk goes through the table and compares each flow's key with what the changed definitions claim, and only those
+ * that are claimed take a slow turn.
  *
  * SHARE. An lcore with packets gives walks a share of its time, and packets no slow turns: a walk fetches what it
  * will need, so it gets more flows done in that time. One without packets gives walks slice after slice. So a change
@@ -80,7 +82,7 @@ struct flow {
         reach; /* of the slot, not of the flow: the flows whose hash is this slot's index lie here
                             and in this many slots behind */
     uint8_t listeners; /* who is told when it moves: a bit each, see flows/listener.h */
-    uint8_t zero;
+    bool turned; /* its epoch is that of its last turn, and so says what version that was made on */
     uint32_t route; /* index of the hold of the route that matched; 0: none */
 } __rte_aligned(64);
 static_assert(sizeof(struct flow) == 64, "a flow is one cache line");
@@ -97,6 +99,8 @@ struct flow_table_options {
     uint32_t idle_seconds; /* a flow unused for so long is forgotten; 0 = 60 */
     uint32_t slice;        /* notices taken and flows told in one poll; 0 = 64 */
     uint32_t budget;       /* slow turns of stale flows in one burst; 0 = 8 */
+    uint32_t
+        many; /* an anchor with more flows has no array of them; 0: a part of the table's slots */
     /* Percent of its time, less than 100, that an lcore with packets gives to walks, and to those that only tell
      * listeners (0: the same); slices are shorter then. 0: always whole slices and budgets. */
     uint32_t share, tell_share;
@@ -122,7 +126,7 @@ struct flow_table_counters {
     uint64_t moved;               /* flows whose adjacency's record was replaced under them */
     uint64_t heard;               /* times that listeners were told (flows/listener.h) */
     uint64_t told;                /* flows told by walks */
-    uint64_t spared;              /* of those, not concerned by the change of a definition */
+    uint64_t spared;              /* of those, not concerned by what changed */
     uint64_t missing, full, idle; /* no anchor yet; no room for a flow; forgotten because unused */
     uint64_t forgotten;           /* bound flows whose new binding could not be made in time */
     uint64_t holds_full;          /* no room for a hold */

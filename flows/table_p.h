@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Inside of the flow table: what table.c (life, slots, reading), hold.c (holds and their arrays), decision.c
- * (where a flow goes), binding.c (slow turns), walk.c (notices and walks), listener.c (who is told) and sweep.c
- * (what is idle goes) share. For them and their tests only.
+ * (where a flow goes), ways.c (where flows like it went), binding.c (slow turns), walk.c (notices and walks),
+ * listener.c (who is told) and sweep.c (what is idle goes) share. For them and their tests only.
  *
  * Everything belongs to the table's lcore. Fields that the control core reads as well are written with
  * write_shared() and read with read_shared(): relaxed, and never torn.
@@ -21,36 +21,51 @@
 enum dependency { BY_ROUTE, BY_DEFINITION, BY_ALL, DEPENDENCIES };
 /* The other role of a hold: its flows are counted, and those with listeners stand in its array. */
 enum { BY_ADJACENCY = DEPENDENCIES, ROLES };
+enum {
+    ARRAYS = ROLES - 1 /* that a flow stands in at most: none of those that all are bound through */
+};
 
-/* Cold part of a flow; same index. */
+/* Cold part of a flow; same index. A turn that moves it from and to holds without arrays does not touch it. */
 struct binding {
-    uint64_t version;      /* of the tree that it was computed from */
-    uint64_t heard;        /* version of the record that its listeners know of */
-    uint32_t place[ROLES]; /* where the flow stands in that hold's array; 0: it does not */
+    uint64_t version; /* of the tree that it was computed from, if that is not noted by epoch */
+    uint64_t heard;   /* version of the record that its listeners know of */
+    uint32_t place[ROLES]; /* where the flow stands in that hold's array, if it stands in one: see
+                                 hold_has_filed(); for an adjacency, if it has listeners */
 };
 static_assert(sizeof(struct binding) == 32, "two bindings in a cache line");
 
 enum hold_walk { WALK_NONE, WALK_WAITING, WALK_RUNNING };
 
-/* This lcore's share of an anchor. Index 0 is not used. */
+/* Where the flows of a hold of a route or a definition are found. */
+enum hold_filing {
+    IN_ARRAY, /* in its array */
+    IN_TABLE, /* they are so many that going through the table is quicker: there is no array */
+    GATHERING, /* they were, and are few now: in the table, and those that the sweep has come by in the array */
+};
+
+/* This lcore's share of an anchor. Index 0 stands for none: it has no array. */
 struct hold {
     struct ns_anchor *anchor; /* NULL: free */
-    uint64_t stamp;  /* newest change of the anchor that this lcore knows of: a flow whose binding
+    uint64_t stamp; /* newest change of the anchor that this lcore knows of: a flow whose binding
                                  is older looks again. Of an adjacency, the version of its record */
-    uint32_t flows;  /* bound through it; read by others */
-    uint32_t used;   /* second in which one of them was last used; read by others */
-    uint32_t last;   /* place of the array's last element; 0: empty */
-    uint32_t cursor; /* place that the walk looks at next; 0: the round is over */
-    uint32_t next;   /* in a list of walks, or of free holds */
+    uint32_t flows; /* bound through it; read by others */
+    uint32_t used;  /* second in which one of them was last used; read by others */
+    uint32_t first; /* the array's first chunk */
+    uint32_t last;  /* place of the array's last element; 0: empty */
+    uint32_t
+        cursor; /* place that the walk looks at next; 0: the round is over. In the role BY_ALL, the slot
+                                 behind it */
+    uint32_t next;        /* in a list of walks, or of free holds */
     uint32_t empty_since; /* second in which the last flow left */
     uint32_t
         missing_since; /* second in which a walk first met a flow whose new binding needs something
                                  that is not there yet; 0: none */
     uint32_t epoch;    /* of the table, when the stamp last moved */
     uint8_t role;
-    uint8_t walk; /* enum hold_walk */
-    bool again;   /* the stamp moved in the middle of a round */
-    bool waits;   /* a flow was met in this round that waits for what is missing */
+    uint8_t walk;   /* enum hold_walk */
+    uint8_t filing; /* enum hold_filing */
+    bool again;     /* the stamp moved in the middle of a round */
+    bool waits;     /* a flow was met in this round that waits for what is missing */
 } __rte_aligned(64);
 static_assert(sizeof(struct hold) == 64, "a hold is one cache line");
 
@@ -82,6 +97,10 @@ struct target {
     bool fixed;
     uint8_t kind; /* of the fixed adjacency */
     uint8_t length;
+    /* Flows that agree in a prefix of the destination with this length, and are claimed by the same definition, have
+     * this target as well. */
+    uint8_t range;
+    uint64_t claims; /* version of the classifier that was asked */
 };
 
 /* What a flow shall be bound to: computed from one version, without a look at the flow. */
@@ -96,6 +115,8 @@ struct decision {
 struct taken {
     struct decision decision;
     bool overtaken;     /* something has changed since; perhaps before it was registered */
+    uint8_t range;      /* of the target, if it was made for a routed flow */
+    uint64_t claims;    /* the same */
     uint32_t adjacency; /* 0: fixed */
     uint32_t holds[DEPENDENCIES];
 };
@@ -105,7 +126,7 @@ struct listener {
     void *arg;
 };
 
-enum { MEMOS = 64, AHEAD = 16 };
+enum { MEMOS = 64, AHEAD = 16, EPOCHS_KNOWN = 256 };
 
 /* The record that flows were told which came to an adjacency when its next round was due already. */
 struct ahead {
@@ -128,6 +149,21 @@ struct memo {
     uint32_t generation; /* of the table's holds; another: not valid */
 };
 
+/* Where flows of one interface, bound through one route before and claimed by one definition now, go. See ways_p.h. */
+enum { WAYS = 64, WAYS_KEPT = 8 };
+
+struct ways {
+    rte_be32_t mask[WAYS_KEPT], prefix[WAYS_KEPT]; /* destinations of each */
+    struct ways_key {
+        uint64_t claims;            /* version of the classifier */
+        uint32_t route, definition; /* holds */
+        uint32_t scope;
+        uint32_t epoch, generation; /* of the table, and of its holds */
+    } key;
+    uint32_t next; /* to be replaced */
+    struct taken taken[WAYS_KEPT];
+} __rte_aligned(64);
+
 struct flow_table_inner {
     struct flow_sources sources;
     struct flow_table_options options;
@@ -138,7 +174,10 @@ struct flow_table_inner {
         *records; /* by hold of an adjacency: the one that listeners know of, as long as
                                   there are any */
     uint32_t *chunks;
+    uint64_t *live; /* a bit for each slot: there is a flow */
     uint32_t slots, hold_count, flow_limit;
+    uint32_t many;      /* a hold with more flows has no array */
+    uint32_t gathering; /* holds */
     uint32_t free_hold, free_chunk;
     void *memory;
     size_t memory_size;
@@ -163,12 +202,15 @@ struct flow_table_inner {
     struct asked asked[ASKED];
 
     struct memo memos[MEMOS];
-    uint32_t generation; /* of holds: another when one was dropped */
-    uint32_t epoch_all;  /* of the table, when the stamp of a hold in the role BY_ALL last moved */
+    struct ways ways[WAYS];
+    uint32_t generation;             /* of holds: another when one was dropped */
+    uint64_t versions[EPOCHS_KNOWN]; /* newest change that was known when an epoch began */
+    uint32_t epoch_all; /* of the table, when the stamp of a hold in the role BY_ALL last moved */
     uint64_t
         claims_known; /* each routed flow is right for the definitions of this version, or of a later one */
     uint64_t claims_round; /* will be so when the round under way is over */
-    bool turned;           /* a flow of the chunk under way was concerned by definitions */
+    bool turned;           /* the flow told last needed its cold part */
+    uint32_t fetched;      /* slot behind the one that a walk through the table fetches next */
 
     struct listener listeners[FLOW_LISTENERS_MAX];
     uint8_t listen_all; /* those that are told of every flow */
@@ -191,9 +233,28 @@ uint32_t hold_find(const struct flow_table *table, const struct ns_anchor *ancho
 /* Unregister and free an empty one on which no walk runs. */
 void hold_drop(struct flow_table *table, uint32_t index);
 
+/* One flow less is bound through the hold. */
+static inline void hold_leave(const struct flow_table *table, struct hold *hold,
+                              const struct flow *flow)
+{
+    write_shared(hold->flows, hold->flows - 1);
+    if (hold->flows == 0)
+        hold->empty_since = table->now;
+    if (hold->used < flow->used)
+        write_shared(hold->used, flow->used);
+}
+
 /* Bind a flow through a hold, and unbind it. */
 void hold_attach(struct flow_table *table, uint32_t hold, uint32_t flow);
 void hold_detach(struct flow_table *table, uint32_t hold, uint32_t flow);
+
+/* Does the flow, which is bound through the hold of a route or a definition, stand in its array? */
+bool hold_has_filed(const struct flow_table *table, uint32_t hold, uint32_t flow);
+
+/* The sweep comes by a hold: one with few flows gets an array again, which is whole when the sweep comes by the next
+ * time; and by a flow, which goes into those of its holds that gather. */
+void hold_gather(struct flow_table *table, uint32_t hold);
+void hold_gather_flow(struct flow_table *table, uint32_t flow);
 
 /* Put a flow into a hold's array, and take it out. */
 void array_add(struct flow_table_inner *inner, struct hold *hold, uint32_t flow);
@@ -209,6 +270,12 @@ static inline uint32_t place_before(const uint32_t *chunks, uint32_t place)
     return chunks[chunk] == 0 ? 0 : chunks[chunk] + CHUNK_FLOWS;
 }
 
+/* The one hold in the role BY_ALL. */
+static inline uint32_t hold_of_all(const struct flow_table *table)
+{
+    return hold_find(table, table->inner->sources.definitions_anchor);
+}
+
 /* The hold through which a flow is bound in this role; 0: none. */
 static inline uint32_t flow_hold(const struct flow_table *table, uint32_t flow, int role)
 {
@@ -218,10 +285,7 @@ static inline uint32_t flow_hold(const struct flow_table *table, uint32_t flow, 
     case BY_ROUTE: return hot->route;
     case BY_DEFINITION: return hot->definition;
     case BY_ADJACENCY: return hot->hold;
-    default: /* all flows that depend on it do so through one hold */
-        return table->inner->bindings[flow].place[BY_ALL] == 0
-                   ? 0
-                   : hold_find(table, table->inner->sources.definitions_anchor);
+    default: return hot->key.kind == FLOW_ROUTED ? hold_of_all(table) : 0;
     }
 }
 
@@ -244,18 +308,21 @@ bool decision_overtaken(const struct decision *decision);
 
 /* ---- binding.c ---- */
 
+/* Of the tree that a flow's binding was computed from. */
+uint64_t binding_version(const struct flow_table *table, uint32_t flow);
+
 /* Bind a flow to it; if it was overtaken, as if a notice had come for what has changed. */
 void decision_bind(struct flow_table *table, uint32_t flow, const struct taken *taken);
 
 /* Compute the binding of a bound flow anew. FLOW_MISSING, FLOW_FULL: it is as before. */
 enum flow_turn flow_rebind(struct flow_table *table, uint32_t flow, struct flow_missing *missing);
 
-/* Is a stamp of one of its holds newer than the binding? */
-bool flow_is_stale(const struct flow_table *table, uint32_t flow);
+/* Has something changed that concerns it, since it was last found right: its route, its definition, or a definition
+ * that claims it? Needs the hot line only. */
+bool flow_is_stale(const struct flow_table *table, const struct flow *flow);
 
-/* Only definitions have changed since the flow was last found right, and it is none that they claim. Then it is
- * right. Needs the hot line only. */
-bool flow_is_spared(struct flow_table *table, struct flow *flow);
+/* It was found right: it need not look again before the next change. */
+void flow_found_right(const struct flow_table *table, struct flow *flow);
 
 /* Has the stamp of a hold moved since the flow was last found right? `moved`: the table's epoch then. The sweep
  * keeps flows from being so old that epochs come around. */

@@ -18,6 +18,8 @@ enum {
     TELL_CYCLES_MAX = 5000,
     BUSY_POLLS = 3,            /* without a look at the clock, of an lcore with packets */
     AT_ONCE = 2 * CHUNK_FLOWS, /* told at least, so that it is worth it */
+    EMPTY_WORDS = 16,          /* of 64 slots, that cost what a flow does */
+    FETCH_AHEAD = 24,          /* flows, when going through the table */
 };
 
 /* ---- lists of walks ---- */
@@ -37,6 +39,12 @@ static void walk_pop(struct flow_table_inner *inner, struct walk_list *list)
     list->first = inner->holds[list->first].next;
     if (list->first == 0)
         list->last = 0;
+}
+
+/* Flows of a hold without an array are met by the walk through the table, which meets all. */
+static uint32_t walked_by(const struct flow_table *table, uint32_t index)
+{
+    return table->inner->holds[index].filing == IN_ARRAY ? index : hold_of_all(table);
 }
 
 static void schedule(struct flow_table_inner *inner, uint32_t index)
@@ -61,9 +69,11 @@ void walk_start(struct flow_table *table, uint32_t index, uint64_t version)
     if (hold->flows == 0)
         return;
     hold->epoch = ++table->epoch;
+    inner->versions[table->epoch % EPOCHS_KNOWN] =
+        RTE_MAX(version, inner->versions[(table->epoch - 1) % EPOCHS_KNOWN]);
     if (hold->role == BY_ALL)
         inner->epoch_all = table->epoch;
-    schedule(inner, index);
+    schedule(inner, walked_by(table, index));
 }
 
 /* ---- notices ---- */
@@ -161,17 +171,16 @@ static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
     enum flow_turn turn;
 
     bump(inner->counters.told);
+    inner->turned = false;
     if (hold->role == BY_ADJACENCY) {
         listener_round(table, hold, flow);
         return;
     }
-    if (hold->role == BY_ALL && flow_is_spared(table, &table->flows[flow])) {
-        bump(inner->counters.spared);
+    if (!flow_is_stale(table, &table->flows[flow])) {
+        if (hold->role == BY_ALL)
+            bump(inner->counters.spared);
         return;
     }
-    inner->turned = true;
-    if (!flow_is_stale(table, flow))
-        return;
     turn = flow_rebind(table, flow, &missing);
     if (turn == FLOW_BOUND)
         return;
@@ -187,9 +196,8 @@ static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
 static void round_begin(struct flow_table_inner *inner, struct hold *hold)
 {
     hold->walk = WALK_RUNNING;
-    hold->cursor = hold->last;
+    hold->cursor = hold->role == BY_ALL ? inner->slots : hold->last;
     hold->again = hold->waits = false;
-    inner->turned = true;
     if (hold->role == BY_ADJACENCY)
         listener_round_begin(inner, hold);
     else if (hold->role == BY_ALL)
@@ -217,15 +225,15 @@ static void round_end(struct flow_table_inner *inner, uint32_t index)
                     index);
 }
 
-/* The flows of a chunk lie anywhere: fetch their lines side by side. The cold ones are not needed where flows are
- * spared, and most of them are if all of the chunk before were. */
+/* ---- through an array ---- */
+
+/* The flows of a chunk lie anywhere: fetch their lines side by side. */
 static void prefetch_flows(const struct flow_table *table, uint32_t chunk)
 {
     const struct flow_table_inner *inner = table->inner;
 
     for (uint32_t place = chunk + CHUNK_FLOWS; place > chunk; place--) {
-        if (inner->turned)
-            rte_prefetch0(&inner->bindings[inner->chunks[place]]);
+        rte_prefetch0(&inner->bindings[inner->chunks[place]]);
         rte_prefetch0(&table->flows[inner->chunks[place]]);
     }
 }
@@ -243,11 +251,10 @@ static void prefetch_ahead(const struct flow_table *table, uint32_t chunk)
     rte_prefetch0(&chunks[chunks[before]]);
 }
 
-static void walk_begin(struct flow_table *table, struct hold *hold)
+static void array_begin(const struct flow_table *table, const struct hold *hold)
 {
     uint32_t chunk = hold->last & ~(uint32_t)(CHUNK - 1);
 
-    round_begin(table->inner, hold);
     if (hold->cursor == 0)
         return;
     prefetch_flows(table, chunk);
@@ -256,23 +263,86 @@ static void walk_begin(struct flow_table *table, struct hold *hold)
 
 /* Downwards, see array_remove(). The cursor steps on before the flow is told, which may take it out of
  * the array. Returns what is left of the budget. */
+static uint32_t array_on(struct flow_table *table, struct hold *hold, uint32_t budget)
+{
+    struct flow_table_inner *inner = table->inner;
+
+    for (; hold->cursor != 0 && budget > 0; budget--) {
+        uint32_t place = hold->cursor;
+
+        if (place % CHUNK == CHUNK_FLOWS)
+            prefetch_ahead(table, place - CHUNK_FLOWS);
+        hold->cursor = place_before(inner->chunks, place);
+        tell(table, hold, inner->chunks[place]);
+    }
+    return budget;
+}
+
+/* ---- through the table ---- */
+
+/* Downwards: the live slot before this one; or, if there is none in the 64 that it is in, where those begin. */
+static inline uint32_t slot_before(const struct flow_table_inner *inner, uint32_t cursor)
+{
+    uint32_t word = (cursor - 1) / 64;
+    uint64_t left = inner->live[word] & ~UINT64_C(0) >> (63 - (cursor - 1) % 64);
+
+    return word * 64 + (left == 0 ? 0 : 63 - (uint32_t)__builtin_clzll(left));
+}
+
+/* One step ahead of the walk; also the cold part, if the flow told last needed its. */
+static inline void fetch_on(const struct flow_table *table)
+{
+    struct flow_table_inner *inner = table->inner;
+
+    if (inner->fetched == 0)
+        return;
+    inner->fetched = slot_before(inner, inner->fetched);
+    rte_prefetch0(&table->flows[inner->fetched]);
+    if (inner->turned)
+        rte_prefetch0(&inner->bindings[inner->fetched]);
+}
+
+static void table_begin(const struct flow_table *table, const struct hold *hold)
+{
+    table->inner->fetched = hold->cursor;
+    for (int i = 0; i < FETCH_AHEAD; i++)
+        fetch_on(table);
+}
+
+static uint32_t table_on(struct flow_table *table, struct hold *hold, uint32_t budget)
+{
+    struct flow_table_inner *inner = table->inner;
+    uint32_t empty = 0;
+
+    while (hold->cursor != 0 && budget > 0) {
+        uint32_t slot = slot_before(inner, hold->cursor);
+
+        fetch_on(table);
+        hold->cursor = slot;
+        if (flow_is_live(&table->flows[slot]))
+            tell(table, hold, slot);
+        else if (++empty % EMPTY_WORDS != 0)
+            continue;
+        budget--;
+    }
+    return budget;
+}
+
+/* ---- either ---- */
+
 static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budget)
 {
     struct flow_table_inner *inner = table->inner;
     struct hold *hold = &inner->holds[index];
 
-    if (hold->walk == WALK_WAITING)
-        walk_begin(table, hold);
-    for (; hold->cursor != 0 && budget > 0; budget--) {
-        uint32_t place = hold->cursor;
-
-        if (place % CHUNK == CHUNK_FLOWS) {
-            prefetch_ahead(table, place - CHUNK_FLOWS);
-            inner->turned = hold->role != BY_ALL;
-        }
-        hold->cursor = place_before(inner->chunks, place);
-        tell(table, hold, inner->chunks[place]);
+    if (hold->walk == WALK_WAITING) {
+        round_begin(inner, hold);
+        if (hold->role == BY_ALL)
+            table_begin(table, hold);
+        else
+            array_begin(table, hold);
     }
+    budget = hold->role == BY_ALL ? table_on(table, hold, budget) : array_on(table, hold, budget);
     if (hold->cursor != 0)
         return budget;
     round_end(inner, index);
@@ -324,6 +394,12 @@ static void watch_time(struct flow_table_inner *inner, uint32_t share)
     inner->polls_left = BUSY_POLLS;
 }
 
+/* What packets wait for at most, in cycles: flows that cost less than expected are so many more. */
+static int64_t whole_slice(const struct flow_table_inner *inner)
+{
+    return (int64_t)inner->options.slice * RTE_MAX(inner->tell_cycles, (uint32_t)TELL_CYCLES);
+}
+
 /* An lcore with packets saves a share of its time up for walks, until there is enough for some chunks of flows.
  * One without gives them a whole slice. */
 static uint32_t slice(struct flow_table *table)
@@ -344,7 +420,7 @@ static uint32_t slice(struct flow_table *table)
         return options->slice;
     if (inner->saved < (int64_t)AT_ONCE * inner->tell_cycles)
         return 0;
-    return (uint32_t)RTE_MIN(inner->saved / inner->tell_cycles, (int64_t)options->slice);
+    return (uint32_t)(RTE_MIN(inner->saved, whole_slice(inner)) / inner->tell_cycles);
 }
 
 /* A moving average; a walk that was interrupted says nothing. */
@@ -359,7 +435,7 @@ static void learn(struct flow_table_inner *inner, uint64_t cycles, uint32_t told
 /* What it took is taken off what was saved; of an interruption not all, and no more is kept than for a slice. */
 static void pay(struct flow_table_inner *inner, uint64_t cycles, uint32_t told)
 {
-    int64_t most = (int64_t)inner->options.slice * inner->tell_cycles;
+    int64_t most = whole_slice(inner);
 
     learn(inner, cycles, told);
     if (inner->idle)

@@ -3,6 +3,7 @@
  * Bindings: the cases that make it hard, one by one, and then all of them at random against a model that
  * knows nothing of anchors: after every change has been told, each flow goes where the model says.
  */
+#include "flows/check.h"
 #include "tests/unit/flow_world.h"
 #include "tests/unit/seed.h"
 
@@ -574,11 +575,15 @@ static void check_all(void)
     struct ns_subscriber *subscriber = ns_store_subscriber(world.store, 0);
     const struct flow *flow;
     uint32_t cursor = 0, holds = 0;
+    struct flow_check found = {.cursor = 0};
 
     settle();
     assert_int_equal(subscriber->applied, subscriber->notified);
+    while (!flow_table_check(world.table, &found, 64))
+        world.now += found.suspect_since != 0;
+    assert_int_equal(found.wrong, 0);
     while (flow_table_next(world.table, &cursor, &flow)) {
-        assert_false(flow_is_stale(world.table, flow_index(world.table, flow)));
+        assert_false(flow_is_stale(world.table, flow));
         check_flow(flow);
     }
     for (uint32_t i = 1; i < world.table->inner->hold_count; i++)
@@ -616,15 +621,16 @@ static void model_begin(void)
     memset(model.down, 0, sizeof(model.down));
 }
 
-static void test_model(void **state)
+/* many: from how many flows on a hold has no array. */
+static void run_model(uint32_t many)
 {
     struct flow_table_counters now;
 
-    (void)state;
     seed_begin();
     model_begin();
     flow_table_free(world.table);
-    world_table(&(struct flow_table_options){.flows = 2048, .slice = 3, .idle_seconds = 20});
+    world_table(
+        &(struct flow_table_options){.flows = 2048, .slice = 3, .idle_seconds = 20, .many = many});
     world.table->epoch = UINT32_MAX - 100; /* it comes around on the way */
     for (unsigned step = 0; step < 3000 * seed_scale(); step++) {
         random_commit();
@@ -646,6 +652,25 @@ static void test_model(void **state)
     for (int second = 0; second < 100; second++, world.now++)
         settle();
     assert_true(counters().holds <= DEFINITIONS);
+    assert_int_equal(world.table->inner->gathering, 0);
+}
+
+static void test_model(void **state)
+{
+    (void)state;
+    run_model(UINT32_MAX);
+}
+
+static void test_model_without_arrays(void **state)
+{
+    (void)state;
+    run_model(1);
+}
+
+static void test_model_with_arrays_that_come_and_go(void **state)
+{
+    (void)state;
+    run_model(16);
 }
 
 int main(void)
@@ -663,6 +688,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_for_a_bound_flow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_for_too_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_model_without_arrays, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_model_with_arrays_that_come_and_go, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -313,6 +313,7 @@ static void test_arrays(void **state)
     (void)state;
     seed_begin();
     memset(member, 0, sizeof(member));
+    inner->many = UINT32_MAX;
     for (uint32_t chunk = inner->free_chunk; chunk != 0; chunk = inner->chunks[chunk])
         free_chunks++;
     for (int i = 1; i <= HOLDS; i++) {

@@ -5,6 +5,7 @@
  */
 #include <rte_cycles.h>
 
+#include "flows/check.h"
 #include "tests/unit/flow_threads.h"
 #include "tests/unit/seed.h"
 
@@ -37,10 +38,13 @@ static union flow_key key_number(unsigned i, const char *dst)
     return key;
 }
 
+/* From how many flows on a hold has no array, so that walks go through the table; 0: as it comes. */
+static uint32_t many;
+
 static void table_with(uint32_t flows, uint32_t slice)
 {
     flow_table_free(world.table);
-    world_table(&(struct flow_table_options){.flows = flows, .slice = slice});
+    world_table(&(struct flow_table_options){.flows = flows, .slice = slice, .many = many});
     set("/neigh/e0/10.0.0.2", MAC_A " static");
     set("/neigh/e3/192.168.0.9", MAC_B " static");
     set("/route/0.0.0.0/0", "via 10.0.0.2");
@@ -91,7 +95,8 @@ static void test_a_walk_takes_slices(void **state)
     assert_true(polls >= 99);
     assert_int_equal(applied(), notified());
     assert_int_equal(count_port(3), 1001);
-    assert_int_equal(counters().told - told, 1000);
+    assert_int_equal(counters().told - told,
+                     many == 1 ? 1001 : 1000); /* with the one to 192.168.0.9 */
     assert_int_equal(counters().rebound, 1000);
 }
 
@@ -343,6 +348,180 @@ static void test_many_definitions(void **state)
     assert_int_equal(counters().rebound, before.rebound + 1);
 }
 
+/* ---- arrays that come and go ---- */
+
+static const struct hold *hold_of_default_route(void)
+{
+    const struct flow_table_inner *inner = world.table->inner;
+
+    for (uint32_t i = 1; i < inner->hold_count; i++)
+        if (inner->holds[i].anchor != NULL &&
+            strcmp(inner->holds[i].anchor->path, "/route/0.0.0.0/0") == 0)
+            return &inner->holds[i];
+    fail();
+    return NULL;
+}
+
+static uint32_t array_size(const struct hold *hold)
+{
+    uint32_t size = 0;
+
+    for (uint32_t place = hold->last; place != 0;
+         place = place_before(world.table->inner->chunks, place))
+        size++;
+    return size;
+}
+
+static void assert_sound(void)
+{
+    struct flow_check found = {.cursor = 0};
+
+    while (!flow_table_check(world.table, &found, 100))
+        world.now += found.suspect_since != 0;
+    assert_int_equal(found.wrong, 0);
+}
+
+/* Until the sweep has come by everything; a change in the middle of it reaches all. */
+static void sweep_with_changes(void)
+{
+    for (int poll = 0; poll < 60; poll++) {
+        set("/route/0.0.0.0/0", poll % 2 ? "via 10.0.0.2" : "via 192.168.0.9");
+        world.now += poll % 10 == 0;
+        settle();
+        assert_sound();
+        assert_int_equal(count_port(poll % 2 ? 0 : 3), counters().flows - poll % 2);
+    }
+}
+
+/* A hold whose flows become many gives its array up, and gets one when they have become few. */
+static void test_arrays_come_and_go(void **state)
+{
+    enum { FLOWS = 600, LEFT = 20 };
+    uint32_t free_chunks = 0, after = 0;
+
+    (void)state;
+    many = 100;
+    table_with(1024, 7);
+    for (uint32_t chunk = world.table->inner->free_chunk; chunk != 0;
+         chunk = world.table->inner->chunks[chunk])
+        free_chunks++;
+    use_to("192.168.0.9");
+    bind_many(100, "172.16.1.1");
+    assert_int_equal(hold_of_default_route()->filing, IN_ARRAY);
+    assert_int_equal(array_size(hold_of_default_route()), 100);
+    bind_many(FLOWS, "172.16.1.1");
+    assert_int_equal(hold_of_default_route()->filing, IN_TABLE);
+    assert_int_equal(array_size(hold_of_default_route()), 0);
+    for (unsigned i = LEFT; i < FLOWS; i++) {
+        union flow_key key = key_number(i, "172.16.1.1");
+
+        flow_forget(world.table, flow_index(world.table, flow_for(&key)));
+    }
+    sweep_with_changes();
+    assert_int_equal(hold_of_default_route()->filing, IN_ARRAY);
+    assert_int_equal(array_size(hold_of_default_route()), LEFT);
+    bind_many(FLOWS, "172.16.1.1");
+    assert_int_equal(hold_of_default_route()->filing, IN_TABLE);
+    flow_table_clear(world.table);
+    for (uint32_t chunk = world.table->inner->free_chunk; chunk != 0;
+         chunk = world.table->inner->chunks[chunk])
+        after++;
+    assert_int_equal(after, free_chunks);
+    many = 0;
+}
+
+/* A route of any length around one of 20 destinations, or a definition that claims some of them. */
+static void change_some(void)
+{
+    static const char *const values[] = {"via 10.0.0.2", "via 192.168.0.9", "blackhole"};
+    uint8_t length = (uint8_t)(12 + seed_below(21));
+    rte_be32_t prefix = rte_cpu_to_be_32(0xac100001 + (seed_below(20) << 8)) & route_mask(length);
+    const char *value = values[seed_below(RTE_DIM(values))];
+    char path[64];
+
+    if (seed_below(5) != 0)
+        route_path(prefix, length, path, sizeof(path));
+    else
+        snprintf(path, sizeof(path), "/flow/f%u/match", seed_below(3));
+    if (strstr(path, "/flow") != NULL)
+        value = "dst=172.16.4.0/22 proto=udp dport=1";
+    set(path, value);
+    settle();
+    if (seed_below(2) == 0)
+        set(path, NULL);
+    settle();
+}
+
+/* Flows of one route that go more ways than are kept, and of several definitions. */
+static void test_ways_of_many_kinds(void **state)
+{
+    (void)state;
+    seed_begin();
+    table_with(2048, 64);
+    use_to("192.168.0.9");
+    for (unsigned i = 0; i < 20; i++) {
+        char dst[32];
+
+        snprintf(dst, sizeof(dst), "172.16.%u.1", i);
+        bind_many(4, dst);
+    }
+    for (unsigned round = 0; round < 200; round++) {
+        change_some();
+        assert_sound();
+    }
+}
+
+static void assert_as_decided(const struct flow *flow)
+{
+    struct decision decision;
+    struct flow_missing missing;
+
+    assert_int_equal(decide(world.sources, &flow->key, &decision, &missing), FLOW_BOUND);
+    assert_ptr_equal(flow->adjacency, decision.adjacency);
+    for (int role = 0; role < DEPENDENCIES; role++) {
+        uint32_t hold = flow_hold(world.table, flow_index(world.table, flow), role);
+
+        assert_ptr_equal(decision.anchors[role],
+                         hold == 0 ? NULL : world.table->inner->holds[hold].anchor);
+    }
+}
+
+/* While flows look again because of one commit, another is published that changes definitions and routes, and its
+ * notices are not taken yet: who looks again goes by all of it. */
+static void test_a_way_is_of_one_version(void **state)
+{
+    struct ns_txn *txn;
+
+    (void)state;
+    table_with(2048, 1);
+    set("/flow/f/match", "dst=172.17.0.1");
+    set("/flow/f/action", "via 10.0.0.2");
+    use_to("172.17.0.1");
+    use_to("192.168.0.9");
+    bind_many(20, "172.16.1.1");
+    bind_many(20, "172.16.2.1");
+    settle();
+    set("/route/0.0.0.0/0", "via 192.168.0.9");
+    for (int i = 0; i < 3; i++)
+        flow_table_poll(world.table, world.now);
+    must(ns_txn_begin(world.store, &ns_identity_stack, &txn));
+    must(ns_txn_write(txn, "/flow/f/match", "dst=172.16.1.1", strlen("dst=172.16.1.1")));
+    must(ns_txn_write(txn, "/route/0.0.0.0/0", "blackhole", strlen("blackhole")));
+    must(ns_txn_commit(txn, NULL, NULL));
+    for (unsigned i = 0; i < 40; i++) {
+        union flow_key key = key_number(i % 20, i < 20 ? "172.16.2.1" : "172.16.1.1");
+        struct flow *flow = flow_for(&key);
+        bool stale = flow_is_stale(world.table, flow);
+
+        use(&key);
+        if (stale)
+            assert_as_decided(flow);
+    }
+    assert_true(walks_left(world.table));
+    settle();
+    assert_sound();
+}
+
 /* ---- real threads ---- */
 
 enum { LCORES = 2, DESTINATIONS = 24 };
@@ -499,14 +678,41 @@ static void test_threads(void **state)
                   (unsigned long)rebound, (unsigned long)overtaken);
 }
 
+static int setup_arrays(void **state)
+{
+    many = UINT32_MAX;
+    return setup(state);
+}
+
+static int setup_table(void **state)
+{
+    many = 1;
+    return setup(state);
+}
+
+static int teardown_many(void **state)
+{
+    many = 0;
+    return teardown(state);
+}
+
+#define in_both_ways(test)                                                  \
+    {#test ", by arrays", test, setup_arrays, teardown_many, NULL},         \
+    {                                                                       \
+#test ", through the table", test, setup_table, teardown_many, NULL \
+    }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_walk_takes_slices, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_storm, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_flows_come_and_go_under_a_walk, setup, teardown),
+        in_both_ways(test_a_walk_takes_slices),
+        in_both_ways(test_a_storm),
+        in_both_ways(test_flows_come_and_go_under_a_walk),
+        cmocka_unit_test_setup_teardown(test_arrays_come_and_go, setup, teardown),
+        in_both_ways(test_ways_of_many_kinds),
+        in_both_ways(test_a_way_is_of_one_version),
         cmocka_unit_test_setup_teardown(test_many_notices, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_batches, setup, teardown),
+        in_both_ways(test_batches),
         cmocka_unit_test_setup_teardown(test_notice_oneself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_notice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_share_of_the_time, setup, teardown),
