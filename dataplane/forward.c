@@ -167,16 +167,13 @@ static void apply_denied(struct worker *worker, struct packet *packet)
     drop(worker, packet->mbuf, DROP_DENIED);
 }
 
+/* No routed flow is bound to a station. */
 static void (*const apply[ADJACENCY_KINDS])(struct worker *worker, struct packet *packet) = {
-    [ADJACENCY_FORWARD] = apply_forward,
-    [ADJACENCY_FLOOD] = apply_forward,
-    [ADJACENCY_BRIDGED] = apply_no_route, /* no routed flow is bound to a station */
-    [ADJACENCY_BRIDGE_FLOOD] = apply_no_route,
-    [ADJACENCY_HOLD] = apply_hold,
-    [ADJACENCY_UNREACHABLE] = apply_unreachable,
-    [ADJACENCY_NO_ROUTE] = apply_no_route,
-    [ADJACENCY_BLACKHOLE] = apply_blackhole,
-    [ADJACENCY_DENIED] = apply_denied,
+    [ADJACENCY_FORWARD] = apply_forward,     [ADJACENCY_FLOOD] = apply_forward,
+    [ADJACENCY_BRIDGED] = apply_no_route,    [ADJACENCY_BRIDGE_FLOOD] = apply_no_route,
+    [ADJACENCY_HOLD] = apply_hold,           [ADJACENCY_UNREACHABLE] = apply_unreachable,
+    [ADJACENCY_NO_ROUTE] = apply_no_route,   [ADJACENCY_REJECT] = apply_no_route,
+    [ADJACENCY_BLACKHOLE] = apply_blackhole, [ADJACENCY_DENIED] = apply_denied,
     [ADJACENCY_LOCAL] = icmp_local,
 };
 

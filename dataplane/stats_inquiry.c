@@ -80,13 +80,13 @@ void stats_write_key(struct stats_json *json, const struct stats *stats, const u
 }
 
 /* Where its packets go now. */
-void stats_write_record(struct stats_json *json, const struct stats *stats, const char *action,
+void stats_write_record(struct stats_json *json, const struct stats *stats,
                         const struct adjacency *record)
 {
     const struct links *links = links_now(stats);
     char text[18];
 
-    stats_json_text(json, "action", action);
+    stats_json_text(json, "action", adjacency_kind_name((enum adjacency_kind)record->kind));
     if ((record->kind == ADJACENCY_FORWARD || record->kind == ADJACENCY_BRIDGED) &&
         record->port < LINK_PORTS_MAX && links->by_port_id[record->port] != LINK_NO_ID)
         stats_json_text(json, "port", links->ports[links->by_port_id[record->port]].name);
@@ -100,25 +100,6 @@ void stats_write_record(struct stats_json *json, const struct stats *stats, cons
     }
 }
 
-/* A route that rejects is bound to the same record as a destination without any. */
-static bool is_rejected(const struct stats *stats, const struct flow_origin *origin)
-{
-    const struct control *control = stats->control;
-    const struct route_table *routes =
-        route_table_of(ns_store_version(control->store), routes_slot(control->modules.routes));
-    size_t mount = strlen("/route/");
-    const struct route *route;
-    rte_be32_t prefix;
-    uint8_t length;
-
-    if (strcmp(origin->adjacency, "/adjacency/no-route") != 0 || strlen(origin->route) < mount ||
-        route_parse_prefix(origin->route + mount, strlen(origin->route) - mount, &prefix, &length) <
-            0)
-        return false;
-    route = route_exact(routes, 0, prefix, length);
-    return route != NULL && route->kind == ROUTE_REJECT;
-}
-
 static void write_flow(struct stats_json *json, const struct stats *stats, unsigned lcore,
                        const struct flow_origin *origin)
 {
@@ -129,11 +110,7 @@ static void write_flow(struct stats_json *json, const struct stats *stats, unsig
     stats_json_number(json, "packets", origin->packets);
     stats_json_number(json, "bytes", origin->bytes);
     stats_json_number(json, "idle", now > origin->used ? now - origin->used : 0);
-    stats_write_record(json, stats,
-                       is_rejected(stats, origin)
-                           ? "reject"
-                           : adjacency_kind_name((enum adjacency_kind)origin->record.kind),
-                       &origin->record);
+    stats_write_record(json, stats, &origin->record);
 }
 
 /* ---- asking ---- */

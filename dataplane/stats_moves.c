@@ -32,7 +32,7 @@ static void write_way(struct stats_json *json, const struct stats *stats, const 
                       const struct adjacency *record)
 {
     stats_json_open(json, key, '{');
-    stats_write_record(json, stats, adjacency_kind_name((enum adjacency_kind)record->kind), record);
+    stats_write_record(json, stats, record);
     stats_json_close(json, '}');
 }
 

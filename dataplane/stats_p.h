@@ -81,8 +81,8 @@ struct stats {
 /* A flow's key as members of an object. */
 struct stats_json;
 void stats_write_key(struct stats_json *json, const struct stats *stats, const union flow_key *key);
-/* And where packets of such a record go. action: the name of its kind, or what is known better. */
-void stats_write_record(struct stats_json *json, const struct stats *stats, const char *action,
+/* And where packets of such a record go. */
+void stats_write_record(struct stats_json *json, const struct stats *stats,
                         const struct adjacency *record);
 
 /* Each registers its names. 0 or as ns_stats_add(). */

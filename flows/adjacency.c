@@ -20,16 +20,29 @@
 enum { INDEX_BUCKETS = 1 << 17 }; /* 2 MiB; chains of 8 at a million anchors */
 
 static const char *const kind_names[ADJACENCY_KINDS] = {
-    [ADJACENCY_FORWARD] = "forward",   [ADJACENCY_FLOOD] = "flood",
-    [ADJACENCY_BRIDGED] = "bridged",   [ADJACENCY_BRIDGE_FLOOD] = "bridge-flood",
-    [ADJACENCY_HOLD] = "hold",         [ADJACENCY_UNREACHABLE] = "unreachable",
-    [ADJACENCY_NO_ROUTE] = "no-route", [ADJACENCY_BLACKHOLE] = "blackhole",
-    [ADJACENCY_DENIED] = "denied",     [ADJACENCY_LOCAL] = "local",
+    [ADJACENCY_FORWARD] = "forward",     [ADJACENCY_FLOOD] = "flood",
+    [ADJACENCY_BRIDGED] = "bridged",     [ADJACENCY_BRIDGE_FLOOD] = "bridge-flood",
+    [ADJACENCY_HOLD] = "hold",           [ADJACENCY_UNREACHABLE] = "unreachable",
+    [ADJACENCY_NO_ROUTE] = "no-route",   [ADJACENCY_REJECT] = "reject",
+    [ADJACENCY_BLACKHOLE] = "blackhole", [ADJACENCY_DENIED] = "denied",
+    [ADJACENCY_LOCAL] = "local",
 };
 
 const char *adjacency_kind_name(enum adjacency_kind kind)
 {
     return kind < ADJACENCY_KINDS ? kind_names[kind] : "unknown";
+}
+
+enum adjacency_kind adjacency_end(enum route_kind kind)
+{
+    static const uint8_t ends[] = {
+        [ROUTE_BLACKHOLE] = ADJACENCY_BLACKHOLE,
+        [ROUTE_REJECT] = ADJACENCY_REJECT,
+        [ROUTE_LOCAL] = ADJACENCY_LOCAL,
+        [ROUTE_BROADCAST] = ADJACENCY_BLACKHOLE,
+    };
+
+    return (enum adjacency_kind)ends[kind];
 }
 
 /* ---- the index ---- */
@@ -274,8 +287,8 @@ int adjacencies_supply(struct adjacencies *adjacencies, const struct flow_missin
 
 static int make_fixed(struct adjacencies *adjacencies)
 {
-    static const uint8_t kinds[] = {ADJACENCY_NO_ROUTE, ADJACENCY_BLACKHOLE, ADJACENCY_DENIED,
-                                    ADJACENCY_LOCAL};
+    static const uint8_t kinds[] = {ADJACENCY_NO_ROUTE, ADJACENCY_REJECT, ADJACENCY_BLACKHOLE,
+                                    ADJACENCY_DENIED, ADJACENCY_LOCAL};
 
     for (size_t i = 0; i < sizeof(kinds); i++) {
         const union adjacency_key key = {.kind = KEY_FIXED, .address = kinds[i]};

@@ -63,7 +63,10 @@ struct ns_anchor *adjacency_find_route(struct adjacencies *adjacencies, uint16_t
 struct ns_anchor *adjacency_find_station(struct adjacencies *adjacencies, uint16_t bridge,
                                          const struct rte_ether_addr *mac);
 
-/* The anchor of one of the fixed adjacencies (NO_ROUTE, BLACKHOLE, DENIED, LOCAL); it never changes, so
+/* What becomes of packets where a route leads to no next hop. kind: none of VIA, DEV and CONNECTED. */
+enum adjacency_kind adjacency_end(enum route_kind kind);
+
+/* The anchor of one of the fixed adjacencies (NO_ROUTE, REJECT, BLACKHOLE, DENIED, LOCAL); it never changes, so
  * nobody needs to depend on it. */
 struct ns_anchor *adjacency_fixed(struct adjacencies *adjacencies, enum adjacency_kind kind);
 

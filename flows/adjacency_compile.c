@@ -199,7 +199,7 @@ static void follow(struct chain *chain, uint16_t vrf, rte_be32_t address)
         const struct route *route = look_up(chain, vrf, address);
 
         chain->record->next_hop = address;
-        if (route == NULL || route->kind == ROUTE_REJECT) {
+        if (route == NULL) {
             chain->record->kind = ADJACENCY_NO_ROUTE;
             return;
         }
@@ -208,8 +208,7 @@ static void follow(struct chain *chain, uint16_t vrf, rte_be32_t address)
             return;
         }
         if (route->kind != ROUTE_VIA) {
-            chain->record->kind =
-                route->kind == ROUTE_LOCAL ? ADJACENCY_LOCAL : ADJACENCY_BLACKHOLE;
+            chain->record->kind = adjacency_end(route->kind);
             return;
         }
         address = route->via;

@@ -27,12 +27,6 @@ static void target_fixed(struct target *target, enum adjacency_kind kind)
 
 static void target_by_route(struct target *target, const struct route_table *table, rte_be32_t dst)
 {
-    static const uint8_t fixed[] = {
-        [ROUTE_BLACKHOLE] = ADJACENCY_BLACKHOLE,
-        [ROUTE_REJECT] = ADJACENCY_NO_ROUTE,
-        [ROUTE_LOCAL] = ADJACENCY_LOCAL,
-        [ROUTE_BROADCAST] = ADJACENCY_BLACKHOLE,
-    };
     const struct route *route = route_lookup_range(table, target->vrf, dst, &target->range);
 
     target->by_route = true;
@@ -48,7 +42,7 @@ static void target_by_route(struct target *target, const struct route_table *tab
     else if (route->kind == ROUTE_DEV || route->kind == ROUTE_CONNECTED)
         target->range = 32; /* each has a next hop of its own */
     else
-        target_fixed(target, fixed[route->kind]);
+        target_fixed(target, adjacency_end(route->kind));
 }
 
 static struct target target_of(const struct flow_sources *sources, const struct ns_version *version,

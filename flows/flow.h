@@ -58,7 +58,8 @@ enum adjacency_kind {
     ADJACENCY_BRIDGE_FLOOD, /* the frame goes unchanged to all other ports of the bridge */
     ADJACENCY_HOLD,         /* not resolved yet: hold the packet, ask for resolution */
     ADJACENCY_UNREACHABLE,  /* drop, answer with ICMP host unreachable */
-    ADJACENCY_NO_ROUTE,     /* drop, answer with ICMP network unreachable; also `reject` */
+    ADJACENCY_NO_ROUTE,     /* drop, answer with ICMP network unreachable */
+    ADJACENCY_REJECT,       /* the same, by a route that says so */
     ADJACENCY_BLACKHOLE,    /* drop silently */
     ADJACENCY_DENIED,       /* dropped by a flow definition */
     ADJACENCY_LOCAL,        /* to the stack itself */

@@ -45,12 +45,16 @@ def test_each_flow_is_told_what_moved():
         wait_count(daemon, "route", FLOWS)
         newest = moves(daemon)[0]
         assert newest["moved"] == ["route", "adjacency"] and newest["to"]["next_hop"] == "10.0.0.6"
+        daemon.names.write("/route/10.2.0.0/24", "reject")
+        wait_until(lambda: moves(daemon)[0]["to"]["action"] == "reject", 5 * SLOW)
+        daemon.names.write("/route/10.2.0.0/24", "via 10.0.0.6")
+        wait_count(daemon, "route", 3 * FLOWS)
         with daemon.transaction() as write:
             write("/flow/f/match", "proto=udp")
             write("/flow/f/action", "via 10.0.0.5")
         wait_count(daemon, "definition", FLOWS)
         assert daemon.number("moves/neighbour") == FLOWS
-        assert daemon.number("lcore/0/flow/heard") == heard + 3 * FLOWS
+        assert daemon.number("lcore/0/flow/heard") == heard + 5 * FLOWS
         lines = ctl(daemon, "flow", "moves").splitlines()
         assert "moved from forward out" in lines[-1] and lines[-1].endswith(": definition, route, adjacency")
 

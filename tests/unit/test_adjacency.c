@@ -172,7 +172,7 @@ static void test_next_hop_of_a_next_hop(void **state)
     set("/route/172.16.0.0/12", "blackhole");
     assert_int_equal(kind("172.31.1.1"), ADJACENCY_BLACKHOLE);
     set("/route/172.16.0.0/12", "reject");
-    assert_int_equal(kind("172.31.1.1"), ADJACENCY_NO_ROUTE);
+    assert_int_equal(kind("172.31.1.1"), ADJACENCY_REJECT);
     set("/route/172.16.0.0/12", NULL);
     assert_int_equal(kind("172.31.1.1"), ADJACENCY_NO_ROUTE);
 }
@@ -195,11 +195,11 @@ static void test_ends_of_a_chain(void **state)
 
 static void test_fixed_ones(void **state)
 {
-    static const int kinds[] = {ADJACENCY_NO_ROUTE, ADJACENCY_BLACKHOLE, ADJACENCY_DENIED,
-                                ADJACENCY_LOCAL};
+    static const int kinds[] = {ADJACENCY_NO_ROUTE, ADJACENCY_REJECT, ADJACENCY_BLACKHOLE,
+                                ADJACENCY_DENIED, ADJACENCY_LOCAL};
 
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         struct ns_anchor *anchor = adjacency_fixed(world.adjacencies, kinds[i]);
 
         assert_true(adjacency_is(anchor));
@@ -246,7 +246,7 @@ static void test_unused_anchors_are_forgotten(void **state)
 
 static void test_too_many_anchors(void **state)
 {
-    struct ns_store_options options = {.lcores = 1, .anchors_max = 8};
+    struct ns_store_options options = {.lcores = 1, .anchors_max = 9};
     struct flow_missing missing = {.kind = FLOW_ROUTED, .no_prefix = true};
     struct world small = world;
     struct adjacencies *adjacencies;
@@ -263,7 +263,7 @@ static void test_too_many_anchors(void **state)
         rc = adjacencies_supply(adjacencies, &missing, 0);
     }
     assert_int_equal(rc, -ENOSPC);
-    assert_int_equal(made, 5); /* four are fixed */
+    assert_int_equal(made, 5); /* five are fixed */
     adjacencies_free(adjacencies);
     ns_store_free(small.store);
     definitions_free(small.definitions);

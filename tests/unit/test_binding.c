@@ -68,7 +68,7 @@ static void test_route_out_of_nothing(void **state)
     assert_int_equal(port_to("172.16.1.1"), 3);
     set("/route/172.0.0.0/8", "reject");
     settle();
-    assert_int_equal(port_to("172.16.1.1"), -1 - ADJACENCY_NO_ROUTE);
+    assert_int_equal(port_to("172.16.1.1"), -1 - ADJACENCY_REJECT);
     assert_int_equal(counters().bound, 1);
 }
 
@@ -507,7 +507,7 @@ static struct expected expect_address(rte_be32_t address)
     if (strcmp(value, "blackhole") == 0)
         return (struct expected){ADJACENCY_BLACKHOLE, 0, 0};
     if (strcmp(value, "reject") == 0)
-        return (struct expected){ADJACENCY_NO_ROUTE, 0, 0};
+        return (struct expected){ADJACENCY_REJECT, 0, 0};
     return strncmp(value, "via ", 4) == 0 ? expect_address(ip(value + 4))
                                           : expect_neighbour(value + 4, address);
 }
