@@ -16,7 +16,8 @@ Announcements: the neighbour tells its new address by a gratuitous ARP reply; ke
 the same veth pairs.
 
 Limits: what a request takes on this machine without Kedge (bench/limits.c), from the client to another process that has
-received it, and how often whoever computes is kept from its CPU, which is what a 99th percentile sees.
+received it, and how often whoever computes is kept from its CPU, which is what a 99th percentile sees: hop=cpu-gaps is
+what it would be if each change took what the median one takes, and only these gaps came in between.
 
 Torn headers: as many changes as the socket takes, and the frames in which the destination was neither the old nor
 the new address; then the same with a daemon that edits headers in place on purpose, which shows that the test
@@ -24,6 +25,7 @@ finds them.
 """
 
 import os
+import random
 import subprocess
 
 from bench import peers, programs
@@ -123,15 +125,41 @@ def limits(*arguments):
     return [int(line) / 1000 for line in lines.splitlines()]
 
 
-def measure_limits(report, hops, gaps):
-    for name, rounds in hops.items():
-        every = [value for one in rounds for value in one]
-        report.result("push.limit_us.p50", median(every), "us", hop=name, range=spread([median(one) for one in rounds]))
-        report.result("push.limit_us.p99", percentile(every, 0.99), "us", hop=name)
+def with_gaps(work, gaps, seconds, trials=20000):
+    """What a change takes, in microseconds, that needs `work` of CPU 0 and then a moment of CPU 1, if nothing comes
+    in its way but gaps like those that were measured ({cpu: [length]}, in so many seconds): those that begin
+    meanwhile on CPU 0, and what is left of the one that CPU 1 is in."""
+    random_ = random.Random(1)
+    begins = len(gaps[0]) * work / (seconds * 1e6)
+    is_in_one = sum(gaps[1]) / (seconds * 1e6)
+    times = []
+    for _ in range(trials):
+        time = work
+        if random_.random() < begins:
+            time += random_.choice(gaps[0])
+        if random_.random() < is_in_one:  # a long one is met more often
+            time += random_.choices(gaps[1], weights=gaps[1])[0] * random_.random()
+        times.append(time)
+    return times
+
+
+def measure_gaps(report, gaps, work):
+    """gaps: {cpu: [[length] of each round of a second]}; work: of a change, in microseconds."""
     for cpu, rounds in gaps.items():
         for above in (10, 50, 100):
             counts = [sum(1 for gap in one if gap > above) for one in rounds]
             report.result("push.cpu_gaps_per_s", median(counts), "1/s", cpu=cpu, above_us=above, range=spread(counts))
+    every = {cpu: [gap for one in rounds for gap in one] for cpu, rounds in gaps.items()}
+    if all(every.values()):
+        times = with_gaps(work, every, len(gaps[0]))
+        report.result("push.limit_us.p99", percentile(times, 0.99), "us", hop="cpu-gaps", work=f"{work:.1f}")
+
+
+def measure_limits(report, hops):
+    for name, rounds in hops.items():
+        every = [value for one in rounds for value in one]
+        report.result("push.limit_us.p50", median(every), "us", hop=name, range=spread([median(one) for one in rounds]))
+        report.result("push.limit_us.p99", percentile(every, 0.99), "us", hop=name)
 
 
 def run(report, rounds, quick):
@@ -154,7 +182,8 @@ def run(report, rounds, quick):
             list_.append(peers.announced_to_kedged(changes, polls))
         announced_linux.append(peers.announced_to_linux(changes))
     report.result("push.cross_core_ns", median(round_trips), "ns", range=spread(round_trips))
-    measure_limits(report, hops, gaps)
+    measure_limits(report, hops)
+    measure_gaps(report, gaps, median([value for one in times["one", True, 1] for value in one]))
     measure_kedged(report, times)
     measure_linux(report, linux, times["one", True, 1], times["ring", True, 1])
     measure_announcements(report, announced, announced_linux)
