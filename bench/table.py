@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """
-docs/benchmarks.md from bench/results/*.json: bench/table.py. Nothing in it is typed by hand; the pictures are
-copied beside it.
+docs/benchmarks.md, and the tables of README.md, from bench/results/*.json: bench/table.py. Nothing in them is typed by
+hand; the pictures are copied beside the page.
 """
 
 import glob
@@ -13,11 +13,13 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, TOP)
-from bench import goals  # noqa: E402
+from bench import goals, overview  # noqa: E402
 
 RESULTS = os.path.join(TOP, "bench/results")
 PAGE = os.path.join(TOP, "docs/benchmarks.md")
 PICTURES = os.path.join(TOP, "docs/pictures")
+README = os.path.join(TOP, "README.md")
+BEGIN, END = "<!-- from here on: bench/table.py -->\n", "<!-- up to here: bench/table.py -->\n"
 
 HEAD = """# Benchmarks
 
@@ -64,12 +66,16 @@ def table(results):
     return "\n".join(lines_of(["figure", "value", "unit", *keys, *last], rows))
 
 
-def summary(paths):
-    """What is meant to be reached, and what is. (The name service's goals stand in its own table.)"""
+def all_results(paths):
     results = []
     for path in paths:
         with open(path, encoding="ascii") as file:
             results += json.load(file)["results"]
+    return results
+
+
+def summary(results):
+    """What is meant to be reached, and what is. (The name service's goals stand in its own table.)"""
     heads = ["what", "figure", "goal", "measured", "met", "in the same run", "elsewhere"]
     return "\n".join(["## Goals", "", *lines_of(heads, goals.rows(results, number)), "", goals.QUOTED])
 
@@ -91,13 +97,29 @@ def section(path):
     return "\n\n".join(parts)
 
 
+def write_page(results, paths):
+    with open(PAGE, "w", encoding="utf-8") as file:
+        file.write("\n\n".join([HEAD.rstrip(), summary(results), *map(section, paths)]) + "\n")
+    print(f"wrote {PAGE}")
+
+
+def write_readme(results):
+    with open(README, encoding="utf-8") as file:
+        text = file.read()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    with open(README, "w", encoding="utf-8") as file:
+        file.write(f"{before}{BEGIN}\n{overview.tables(results, lines_of)}\n\n{END}{after}")
+    print(f"wrote the tables of {README}")
+
+
 def main():
     paths = sorted(glob.glob(os.path.join(RESULTS, "*.json")))
     if not paths:
         raise SystemExit(f"no results in {RESULTS}; run make bench first")
-    with open(PAGE, "w", encoding="utf-8") as file:
-        file.write("\n\n".join([HEAD.rstrip(), summary(paths), *map(section, paths)]) + "\n")
-    print(f"wrote {PAGE}")
+    results = all_results(paths)
+    write_page(results, paths)
+    write_readme(results)
 
 
 if __name__ == "__main__":
