@@ -125,14 +125,15 @@ static void array_drop(struct flow_table_inner *inner, struct hold *hold)
 
 /* ---- where the flows of a hold are found ---- */
 
-/* While it gathers, the sweep has gone from the hold's own turn around to the slot where it is now. */
+/* While it gathers, the sweep has gone from the hold's own turn around to the slot where it is now; or to the hold, where
+ * it may stop before that has its turn. */
 bool hold_has_filed(const struct flow_table *table, uint32_t index, uint32_t flow)
 {
     const struct flow_table_inner *inner = table->inner;
 
     switch (inner->holds[index].filing) {
     case IN_ARRAY: return true;
-    case GATHERING: return inner->sweep_next < inner->slots + index && flow < inner->sweep_next;
+    case GATHERING: return inner->sweep_next <= inner->slots + index && flow < inner->sweep_next;
     default: return false;
     }
 }
@@ -168,7 +169,7 @@ void hold_gather_flow(struct flow_table *table, uint32_t flow)
     for (int role = BY_ROUTE; role <= BY_DEFINITION && inner->gathering != 0; role++) {
         struct hold *hold = &inner->holds[flow_hold(table, flow, role)];
 
-        if (hold->filing == GATHERING && inner->sweep_next < inner->slots + (hold - inner->holds))
+        if (hold->filing == GATHERING)
             array_add(inner, hold, flow);
     }
 }

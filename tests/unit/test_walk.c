@@ -377,7 +377,7 @@ static void assert_sound(void)
     struct flow_check found = {.cursor = 0};
 
     while (!flow_table_check(world.table, &found, 100))
-        world.now += found.suspect_since != 0;
+        world.table->now += found.suspect_since != 0; /* patience */
     assert_int_equal(found.wrong, 0);
 }
 
@@ -427,6 +427,40 @@ static void test_arrays_come_and_go(void **state)
          chunk = world.table->inner->chunks[chunk])
         after++;
     assert_int_equal(after, free_chunks);
+    many = 0;
+}
+
+/* A flow that comes, and one that goes, at each step of the sweep around the table: they are found where they should
+ * be, whatever the sweep has come by. */
+static void test_arrays_at_each_step_of_the_sweep(void **state)
+{
+    struct flow_table_inner *inner;
+    union flow_key old = key_number(0, "172.16.1.1");
+
+    (void)state;
+    many = 40;
+    table_with(64, 7);
+    inner = world.table->inner;
+    bind_many(60, "172.16.1.1");
+    assert_int_equal(hold_of_default_route()->filing, IN_TABLE);
+    for (unsigned i = 8; i < 60; i++) {
+        union flow_key key = key_number(i, "172.16.1.1");
+
+        flow_forget(world.table, flow_index(world.table, flow_for(&key)));
+    }
+    for (uint32_t step = 0; step < 3 * (inner->slots + inner->hold_count); step++) {
+        union flow_key key = key_number(100 + step, "172.16.1.1");
+
+        inner->sweep_due = inner->sweep_slice = 1;
+        sweep_round(world.table);
+        flow_for(&key);
+        assert_sound();
+        flow_forget(world.table, flow_index(world.table, flow_for(&old)));
+        old = key;
+        assert_sound();
+    }
+    assert_int_equal(hold_of_default_route()->filing, IN_ARRAY);
+    assert_int_equal(array_size(hold_of_default_route()), 8);
     many = 0;
 }
 
@@ -709,6 +743,7 @@ int main(void)
         in_both_ways(test_a_storm),
         in_both_ways(test_flows_come_and_go_under_a_walk),
         cmocka_unit_test_setup_teardown(test_arrays_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_arrays_at_each_step_of_the_sweep, setup, teardown),
         in_both_ways(test_ways_of_many_kinds),
         in_both_ways(test_a_way_is_of_one_version),
         cmocka_unit_test_setup_teardown(test_many_notices, setup, teardown),
