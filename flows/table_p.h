@@ -203,7 +203,7 @@ struct flow_table_inner {
 
     struct memo memos[MEMOS];
     struct ways ways[WAYS];
-    uint32_t generation;             /* of holds: another when one was dropped */
+    uint32_t generation; /* of holds: another when one was dropped, or changed without flows */
     uint64_t versions[EPOCHS_KNOWN]; /* newest change that was known when an epoch began */
     uint32_t epoch_all; /* of the table, when the stamp of a hold in the role BY_ALL last moved */
     uint64_t

@@ -66,8 +66,10 @@ void walk_start(struct flow_table *table, uint32_t index, uint64_t version)
     struct hold *hold = &inner->holds[index];
 
     hold->stamp = version;
-    if (hold->flows == 0)
+    if (hold->flows == 0) {
+        inner->generation++; /* nobody has to look again, but the ways that lead here end */
         return;
+    }
     hold->epoch = ++table->epoch;
     inner->versions[table->epoch % EPOCHS_KNOWN] =
         RTE_MAX(version, inner->versions[(table->epoch - 1) % EPOCHS_KNOWN]);

@@ -9,7 +9,8 @@
  * eight are kept for each such kind of flows and compared side by side.
  *
  * A way was taken as a decision is (decision_take()), after the newest change that this lcore knows of: it is no older
- * than any stamp, and what changes after it brings a notice, with which the table's epoch moves and all ways end.
+ * than any stamp, and what changes after it brings a notice, with which the table's epoch moves (or, if nobody is bound
+ * through what has changed, the generation of its holds) and all ways end.
  */
 #ifndef KEDGE_FLOWS_WAYS_P_H
 #define KEDGE_FLOWS_WAYS_P_H

@@ -556,6 +556,46 @@ static void test_a_way_is_of_one_version(void **state)
     assert_sound();
 }
 
+static bool forget_if_bound_anew(const union flow_key *key)
+{
+    struct flow *flow = flow_for(key);
+    bool anew = !flow_is_stale(world.table, flow);
+
+    if (anew)
+        flow_forget(world.table, flow_index(world.table, flow));
+    return anew;
+}
+
+/* The only flow that a walk has bound anew goes, and then the way that it went changes: the next does not take it. */
+static void test_a_way_that_nobody_goes_changes(void **state)
+{
+    union flow_key keys[] = {key_number(1, "172.16.1.1"), key_number(2, "172.16.1.2")},
+                   other = key_of("10.9.9.9", "172.17.1.1", 53);
+    const struct flow *first, *second;
+    unsigned left;
+
+    (void)state;
+    table_with(2048, 1);
+    use_to("192.168.0.9");
+    set("/route/172.16.0.0/12", "via 10.0.0.2");
+    flow_forget(world.table, flow_index(world.table, flow_for(&other))); /* its anchors stay */
+    set("/route/172.16.0.0/12", NULL);
+    settle();
+    first = flow_for(&keys[0]);
+    second = flow_for(&keys[1]);
+    set("/route/172.16.0.0/12", "via 10.0.0.2");
+    while (!flow_is_stale(world.table, first))
+        notices_round(world.table);
+    while (flow_is_stale(world.table, first) && flow_is_stale(world.table, second))
+        flow_table_poll(world.table, world.now);
+    left = forget_if_bound_anew(&keys[0]) ? 1 : 0;
+    assert_true(left == 1 || forget_if_bound_anew(&keys[1]));
+    set("/route/172.16.0.0/12", "via 192.168.0.9");
+    settle();
+    assert_sound();
+    assert_int_equal(use(&keys[left])->port, 3);
+}
+
 /* ---- real threads ---- */
 
 enum { LCORES = 2, DESTINATIONS = 24 };
@@ -746,6 +786,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_arrays_at_each_step_of_the_sweep, setup, teardown),
         in_both_ways(test_ways_of_many_kinds),
         in_both_ways(test_a_way_is_of_one_version),
+        in_both_ways(test_a_way_that_nobody_goes_changes),
         cmocka_unit_test_setup_teardown(test_many_notices, setup, teardown),
         in_both_ways(test_batches),
         cmocka_unit_test_setup_teardown(test_notice_oneself, setup, teardown),
