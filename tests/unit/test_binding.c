@@ -570,6 +570,42 @@ static void check_flow(const struct flow *flow)
     }
 }
 
+static uint32_t array_size(const struct hold *hold)
+{
+    uint32_t size = 0;
+
+    for (uint32_t place = hold->last; place != 0;
+         place = place_before(world.table->inner->chunks, place))
+        size++;
+    return size;
+}
+
+/* Each is counted as often as flows are bound through it, and an array has no one else. */
+static void check_holds(void)
+{
+    struct flow_table_inner *inner = world.table->inner;
+    uint32_t *flows = calloc(inner->hold_count, sizeof(*flows)), gathering = 0;
+    const struct flow *flow;
+
+    for (uint32_t cursor = 0; flow_table_next(world.table, &cursor, &flow);)
+        for (int role = 0; role < ROLES; role++)
+            flows[flow_hold(world.table, flow_index(world.table, flow), role)]++;
+    for (uint32_t i = 1; i < inner->hold_count; i++) {
+        const struct hold *hold = &inner->holds[i];
+
+        if (hold->anchor == NULL)
+            continue;
+        assert_int_equal(hold->flows, flows[i]);
+        gathering += hold->filing == GATHERING;
+        if (hold->role == BY_ALL || hold->role == BY_ADJACENCY || hold->filing == IN_TABLE)
+            assert_int_equal(array_size(hold), 0);
+        else if (hold->filing == IN_ARRAY)
+            assert_int_equal(array_size(hold), flows[i]);
+    }
+    assert_int_equal(inner->gathering, gathering);
+    free(flows);
+}
+
 static void check_all(void)
 {
     struct ns_subscriber *subscriber = ns_store_subscriber(world.store, 0);
@@ -592,6 +628,7 @@ static void check_all(void)
             holds++;
         }
     assert_int_equal(holds, counters().holds);
+    check_holds();
 }
 
 static union flow_key random_key(void)
