@@ -75,54 +75,6 @@ void decision_bind(struct flow_table *table, uint32_t index, const struct taken 
         notice_oneself(table, taken);
 }
 
-/* ---- binding anew, without a look at the cold part ---- */
-
-static inline bool has_no_array(const struct hold *holds, uint32_t from, uint32_t to)
-{
-    return from == to || (holds[from].filing == IN_TABLE && holds[to].filing == IN_TABLE);
-}
-
-/* Does nothing but counters and the hot line change? */
-static inline bool is_light(const struct flow_table *table, const struct flow *flow,
-                            const struct taken *way)
-{
-    const struct hold *holds = table->inner->holds;
-
-    return flow->listeners == 0 && has_no_array(holds, flow->route, way->holds[BY_ROUTE]) &&
-           has_no_array(holds, flow->definition, way->holds[BY_DEFINITION]);
-}
-
-static inline void move_lightly(struct flow_table *table, const struct flow *flow, uint32_t *bound,
-                                uint32_t to)
-{
-    struct hold *from_hold = &table->inner->holds[*bound], *to_hold = &table->inner->holds[to];
-
-    if (*bound == to)
-        return;
-    hold_leave(table, from_hold, flow);
-    write_shared(to_hold->flows, to_hold->flows + 1);
-    *bound = to;
-}
-
-static inline void bind_lightly(struct flow_table *table, struct flow *flow,
-                                const struct taken *way)
-{
-    struct flow_table_inner *inner = table->inner;
-
-    if (flow->adjacency == way->decision.adjacency && flow->route == way->holds[BY_ROUTE] &&
-        flow->definition == way->holds[BY_DEFINITION]) {
-        bump(inner->counters.looked_again);
-    } else {
-        bump(inner->counters.rebound);
-        move_lightly(table, flow, &flow->hold, way->adjacency);
-        move_lightly(table, flow, &flow->route, way->holds[BY_ROUTE]);
-        move_lightly(table, flow, &flow->definition, way->holds[BY_DEFINITION]);
-        flow->adjacency = way->decision.adjacency;
-    }
-    flow->epoch = table->epoch;
-    flow->turned = true;
-}
-
 enum flow_turn flow_bind(struct flow_table *table, const union flow_key *key, uint32_t hash,
                          struct flow **flow, struct flow_missing *missing)
 {
@@ -190,7 +142,8 @@ static void rebind(struct flow_table *table, uint32_t index, const struct taken 
 enum flow_turn flow_rebind(struct flow_table *table, uint32_t index, struct flow_missing *missing)
 {
     struct flow *flow = &table->flows[index];
-    const struct taken *way = ways_find(table, flow);
+    const struct claims_now now = claims_now(table);
+    const struct taken *way = ways_find(table, flow, &now);
     struct taken taken;
 
     if (way != NULL && is_light(table, flow, way)) {
@@ -207,29 +160,6 @@ enum flow_turn flow_rebind(struct flow_table *table, uint32_t index, struct flow
     }
     rebind(table, index, way);
     return FLOW_BOUND;
-}
-
-/* Has its route or its definition changed since the flow was last found right? */
-static bool way_is_stale(const struct flow_table *table, const struct flow *flow)
-{
-    const struct hold *holds = table->inner->holds;
-
-    return (flow->route != 0 && is_older(table, flow, holds[flow->route].epoch)) ||
-           (flow->definition != 0 && is_older(table, flow, holds[flow->definition].epoch));
-}
-
-bool flow_is_stale(const struct flow_table *table, const struct flow *flow)
-{
-    const struct flow_table_inner *inner = table->inner;
-
-    if (flow->key.kind != FLOW_ROUTED)
-        return false;
-    if (way_is_stale(table, flow))
-        return true;
-    return is_older(table, flow, inner->epoch_all) &&
-           classifier_concerns(classifier_of(ns_store_version(inner->sources.store),
-                                             inner->sources.definitions_slot),
-                               &flow->key, inner->claims_known);
 }
 
 static uint32_t asked_slot(const struct flow_missing *missing)
@@ -259,23 +189,26 @@ void flow_ask(struct flow_table *table, const struct flow_missing *missing)
         inner->options.missing != NULL && inner->options.missing(inner->options.arg, missing);
 }
 
-void flow_found_right(const struct flow_table *table, struct flow *flow)
+bool flow_renew(const struct flow_table *table, struct flow *flow)
 {
+    const struct claims_now now = claims_now(table);
+
+    if (flow_is_stale(table, flow, &now))
+        return false;
     if (flow->turned)
         table->inner->bindings[flow_index(table, flow)].version =
             binding_version(table, flow_index(table, flow));
     flow->turned = false;
     flow->epoch = table->epoch;
+    return true;
 }
 
 void flow_refresh(struct flow_table *table, struct flow *flow)
 {
     struct flow_missing missing;
 
-    if (!flow_is_stale(table, flow)) {
-        flow_found_right(table, flow);
+    if (flow_renew(table, flow))
         return;
-    }
     table->budget_left--;
     if (flow_rebind(table, flow_index(table, flow), &missing) == FLOW_MISSING)
         flow_ask(table, &missing);

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "flows/table_p.h"
+#include "flows/ways_p.h"
 
 static const char *const role_names[ROLES] = {
     [BY_ROUTE] = "route",
@@ -80,6 +80,8 @@ static bool is_walked(const struct flow_table *table, uint32_t index)
 /* Has something changed that it does not know of, whether or not the notice has come? */
 static bool is_pending(const struct flow_table *table, uint32_t index)
 {
+    const struct claims_now now = claims_now(table);
+
     for (int role = 0; role < DEPENDENCIES; role++) {
         const struct ns_anchor *anchor = bound(table, index, role);
 
@@ -87,7 +89,7 @@ static bool is_pending(const struct flow_table *table, uint32_t index)
             ns_anchor_version(anchor) > table->inner->holds[flow_hold(table, index, role)].stamp)
             return true;
     }
-    return flow_is_stale(table, &table->flows[index]) || is_walked(table, index);
+    return flow_is_stale(table, &table->flows[index], &now) || is_walked(table, index);
 }
 
 static void note_fault(const struct flow_table *table, struct flow_check *check, uint32_t index,

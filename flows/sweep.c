@@ -42,9 +42,8 @@ static void sweep_flow(struct flow_table *table, uint32_t index)
 
     if (!flow_is_live(flow))
         return;
-    if (unlikely(table->epoch - flow->epoch > EPOCHS_FAR) && !flow_is_stale(table, flow))
-        flow_found_right(table,
-                         flow); /* epochs come around: a flow must not become new by waiting */
+    if (unlikely(table->epoch - flow->epoch > EPOCHS_FAR))
+        flow_renew(table, flow); /* epochs come around: a flow must not become new by waiting */
     if (table->now - flow->used > inner->options.idle_seconds) {
         bump(inner->counters.idle);
         flow_forget(table, index);

@@ -18,9 +18,9 @@ enum {
     FLOWS_MAX = 1 << 26,
     REACH_MAX =
         1024, /* hashes are no secret: whoever makes many flows meet in one slot gets no more */
-    /* Flows of a hold are looked for in the table if they are more than this part of its slots: a look at a flow in
-     * the order of the table costs about a tenth of a turn of one that lies anywhere. */
-    MANY_PART = 32,
+    /* Flows of a hold are looked for in the table if they are more than this part of its slots: to look at a flow in
+     * the order of the table costs about a fourth of what it takes to turn one that lies anywhere. */
+    MANY_PART = 8,
     HUGE_PAGE = 2 << 20,
     PAGE = 4096,
 };

@@ -154,13 +154,10 @@ enum { WAYS = 64, WAYS_KEPT = 8 };
 
 struct ways {
     rte_be32_t mask[WAYS_KEPT], prefix[WAYS_KEPT]; /* destinations of each */
-    struct ways_key {
-        uint64_t claims;            /* version of the classifier */
-        uint32_t route, definition; /* holds */
-        uint32_t scope;
-        uint32_t epoch, generation; /* of the table, and of its holds */
-    } key;
-    uint32_t next; /* to be replaced */
+    uint32_t route, definition;                    /* holds */
+    uint32_t scope;
+    uint32_t serial; /* see ways_serial() */
+    uint32_t next;   /* to be replaced */
     struct taken taken[WAYS_KEPT];
 } __rte_aligned(64);
 
@@ -203,9 +200,12 @@ struct flow_table_inner {
 
     struct memo memos[MEMOS];
     struct ways ways[WAYS];
+    uint64_t ways_claims; /* for which ways_serial is valid: version of the classifier */
+    uint32_t ways_epoch, ways_generation, ways_serial;
     uint32_t generation; /* of holds: another when one was dropped, or changed without flows */
     uint64_t versions[EPOCHS_KNOWN]; /* newest change that was known when an epoch began */
     uint32_t epoch_all; /* of the table, when the stamp of a hold in the role BY_ALL last moved */
+    bool all_told;      /* since then, every flow has been told of it */
     uint64_t
         claims_known; /* each routed flow is right for the definitions of this version, or of a later one */
     uint64_t claims_round; /* will be so when the round under way is over */
@@ -317,12 +317,8 @@ void decision_bind(struct flow_table *table, uint32_t flow, const struct taken *
 /* Compute the binding of a bound flow anew. FLOW_MISSING, FLOW_FULL: it is as before. */
 enum flow_turn flow_rebind(struct flow_table *table, uint32_t flow, struct flow_missing *missing);
 
-/* Has something changed that concerns it, since it was last found right: its route, its definition, or a definition
- * that claims it? Needs the hot line only. */
-bool flow_is_stale(const struct flow_table *table, const struct flow *flow);
-
-/* It was found right: it need not look again before the next change. */
-void flow_found_right(const struct flow_table *table, struct flow *flow);
+/* If it is right, it need not look again before the next change. False: it is stale. */
+bool flow_renew(const struct flow_table *table, struct flow *flow);
 
 /* Has the stamp of a hold moved since the flow was last found right? `moved`: the table's epoch then. The sweep
  * keeps flows from being so old that epochs come around. */

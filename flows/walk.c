@@ -10,7 +10,7 @@
  */
 #include <rte_cycles.h>
 
-#include "flows/table_p.h"
+#include "flows/ways_p.h"
 
 enum {
     IDLE_CYCLES = 1000, /* an lcore that comes back sooner has no packets */
@@ -73,8 +73,10 @@ void walk_start(struct flow_table *table, uint32_t index, uint64_t version)
     hold->epoch = ++table->epoch;
     inner->versions[table->epoch % EPOCHS_KNOWN] =
         RTE_MAX(version, inner->versions[(table->epoch - 1) % EPOCHS_KNOWN]);
-    if (hold->role == BY_ALL)
+    if (hold->role == BY_ALL) {
         inner->epoch_all = table->epoch;
+        inner->all_told = false;
+    }
     schedule(inner, walked_by(table, index));
 }
 
@@ -166,33 +168,36 @@ static bool out_of_patience(const struct flow_table *table, struct hold *hold)
     return table->now - hold->missing_since >= FLOW_PATIENCE;
 }
 
-static void tell(struct flow_table *table, struct hold *hold, uint32_t flow)
+/* A turn that needs more than what is kept. */
+static void tell_slowly(struct flow_table *table, struct hold *hold, uint32_t flow)
 {
-    struct flow_table_inner *inner = table->inner;
     struct flow_missing missing;
-    enum flow_turn turn;
+    enum flow_turn turn = flow_rebind(table, flow, &missing);
 
-    bump(inner->counters.told);
-    inner->turned = false;
-    if (hold->role == BY_ADJACENCY) {
-        listener_round(table, hold, flow);
-        return;
-    }
-    if (!flow_is_stale(table, &table->flows[flow])) {
-        if (hold->role == BY_ALL)
-            bump(inner->counters.spared);
-        return;
-    }
-    turn = flow_rebind(table, flow, &missing);
     if (turn == FLOW_BOUND)
         return;
     if (turn == FLOW_FULL || out_of_patience(table, hold)) {
-        bump(inner->counters.forgotten);
+        bump(table->inner->counters.forgotten);
         flow_forget(table, flow);
         return;
     }
     hold->waits = true;
     flow_ask(table, &missing);
+}
+
+/* A flow of a route, a definition, or of all. False: it was right. */
+static __rte_always_inline bool tell(struct flow_table *table, struct hold *hold, uint32_t index,
+                                     struct claims_now *now)
+{
+    struct flow *flow = &table->flows[index];
+
+    if (!flow_is_stale(table, flow, now))
+        return false;
+    if (likely(ways_turn(table, flow, now)))
+        return true;
+    tell_slowly(table, hold, index);
+    *now = claims_now(table);
+    return true;
 }
 
 static void round_begin(struct flow_table_inner *inner, struct hold *hold)
@@ -206,6 +211,12 @@ static void round_begin(struct flow_table_inner *inner, struct hold *hold)
         inner->claims_round = hold->stamp;
 }
 
+static void all_were_told(struct flow_table_inner *inner, const struct hold *hold)
+{
+    inner->claims_known = inner->claims_round;
+    inner->all_told = inner->claims_round == hold->stamp;
+}
+
 /* A walk with flows that wait stays in its batch, which is not over before they have been told. */
 static void round_end(struct flow_table_inner *inner, uint32_t index)
 {
@@ -214,7 +225,7 @@ static void round_end(struct flow_table_inner *inner, uint32_t index)
     if (hold->role == BY_ADJACENCY)
         listener_round_end(inner, hold);
     else if (hold->role == BY_ALL && !hold->waits)
-        inner->claims_known = inner->claims_round;
+        all_were_told(inner, hold);
     walk_pop(inner, hold->role == BY_ADJACENCY ? &inner->records_batch : &inner->batch);
     if (!hold->waits)
         hold->missing_since = 0;
@@ -229,38 +240,39 @@ static void round_end(struct flow_table_inner *inner, uint32_t index)
 
 /* ---- through an array ---- */
 
-/* The flows of a chunk lie anywhere: fetch their lines side by side. */
-static void prefetch_flows(const struct flow_table *table, uint32_t chunk)
+/* The flows of an array lie anywhere. */
+static inline void fetch_flow(const struct flow_table *table, uint32_t place)
 {
     const struct flow_table_inner *inner = table->inner;
 
-    for (uint32_t place = chunk + CHUNK_FLOWS; place > chunk; place--) {
-        rte_prefetch0(&inner->bindings[inner->chunks[place]]);
-        rte_prefetch0(&table->flows[inner->chunks[place]]);
-    }
-}
-
-/* While the flows of one chunk are told, those of the one before it are on their way, and the line of the
- * chunk before that. In the last one some words are of another use of the chunk: any flow. */
-static void prefetch_ahead(const struct flow_table *table, uint32_t chunk)
-{
-    const uint32_t *chunks = table->inner->chunks;
-    uint32_t before = chunks[chunk];
-
-    if (before == 0)
-        return;
-    prefetch_flows(table, before);
-    rte_prefetch0(&chunks[chunks[before]]);
+    rte_prefetch0(&table->flows[inner->chunks[place]]);
+    rte_prefetch0(&inner->bindings[inner->chunks[place]]);
 }
 
 static void array_begin(const struct flow_table *table, const struct hold *hold)
 {
+    const uint32_t *chunks = table->inner->chunks;
     uint32_t chunk = hold->last & ~(uint32_t)(CHUNK - 1);
 
-    if (hold->cursor == 0)
+    for (uint32_t place = 1; place <= CHUNK_FLOWS && hold->last != 0; place++) {
+        fetch_flow(table, chunk + place);
+        fetch_flow(table, chunks[chunk] + place);
+    }
+}
+
+/* One by one, each when the one in the same place of the chunk behind is told, and the line of the chunk before that:
+ * all of a chunk at once are more than a CPU fetches side by side. In the last one some words are of another use of the
+ * chunk: any flow. */
+static inline void fetch_before(const struct flow_table *table, uint32_t place)
+{
+    const uint32_t *chunks = table->inner->chunks;
+    uint32_t before = chunks[place & ~(uint32_t)(CHUNK - 1)];
+
+    if (before == 0)
         return;
-    prefetch_flows(table, chunk);
-    prefetch_ahead(table, chunk);
+    fetch_flow(table, before + place % CHUNK);
+    if (place % CHUNK == CHUNK_FLOWS)
+        rte_prefetch0(&chunks[chunks[before]]);
 }
 
 /* Downwards, see array_remove(). The cursor steps on before the flow is told, which may take it out of
@@ -268,65 +280,106 @@ static void array_begin(const struct flow_table *table, const struct hold *hold)
 static uint32_t array_on(struct flow_table *table, struct hold *hold, uint32_t budget)
 {
     struct flow_table_inner *inner = table->inner;
+    struct claims_now now = claims_now(table);
 
     for (; hold->cursor != 0 && budget > 0; budget--) {
-        uint32_t place = hold->cursor;
+        uint32_t place = hold->cursor, flow = inner->chunks[place];
 
-        if (place % CHUNK == CHUNK_FLOWS)
-            prefetch_ahead(table, place - CHUNK_FLOWS);
+        fetch_before(table, place);
         hold->cursor = place_before(inner->chunks, place);
-        tell(table, hold, inner->chunks[place]);
+        bump(inner->counters.told);
+        if (hold->role == BY_ADJACENCY)
+            listener_round(table, hold, flow);
+        else
+            tell(table, hold, flow, &now);
     }
     return budget;
 }
 
 /* ---- through the table ---- */
 
-/* Downwards: the live slot before this one; or, if there is none in the 64 that it is in, where those begin. */
-static inline uint32_t slot_before(const struct flow_table_inner *inner, uint32_t cursor)
-{
-    uint32_t word = (cursor - 1) / 64;
-    uint64_t left = inner->live[word] & ~UINT64_C(0) >> (63 - (cursor - 1) % 64);
+/* Going downwards through the slots that flows are in, 64 at a time. */
+struct slots {
+    uint32_t word;
+    uint64_t left; /* of the word */
+};
 
-    return word * 64 + (left == 0 ? 0 : 63 - (uint32_t)__builtin_clzll(left));
+/* Those before this one, which is not 0. */
+static inline struct slots slots_before(const struct flow_table_inner *inner, uint32_t slot)
+{
+    uint32_t last = slot - 1;
+
+    return (struct slots){last / 64, inner->live[last / 64] & ~UINT64_C(0) >> (63 - last % 64)};
 }
 
-/* One step ahead of the walk; also the cold part, if the flow told last needed its. */
-static inline void fetch_on(const struct flow_table *table)
+/* The next one. False: not among these 64; it is where they begin then, and 0 is the end. */
+static inline bool slots_next(const struct flow_table_inner *inner, struct slots *slots,
+                              uint32_t *slot)
+{
+    if (likely(slots->left != 0)) {
+        uint32_t bit = 63 - (uint32_t)__builtin_clzll(slots->left);
+
+        slots->left ^= UINT64_C(1) << bit;
+        *slot = slots->word * 64 + bit;
+        return true;
+    }
+    *slot = slots->word * 64;
+    if (slots->word != 0)
+        slots->left = inner->live[--slots->word];
+    return false;
+}
+
+/* One step ahead of the walk; also the cold part, if a flow of this slice needed its. */
+static inline void fetch_on(const struct flow_table *table, struct slots *ahead)
+{
+    const struct flow_table_inner *inner = table->inner;
+    uint32_t slot;
+
+    slots_next(inner, ahead, &slot);
+    rte_prefetch0(&table->flows[slot]);
+    if (unlikely(inner->turned))
+        rte_prefetch0(&inner->bindings[slot]);
+}
+
+/* From where the slice before has ended, or the table. */
+static struct slots fetch_begin(const struct flow_table *table, const struct hold *hold)
 {
     struct flow_table_inner *inner = table->inner;
+    struct slots ahead;
 
-    if (inner->fetched == 0)
-        return;
-    inner->fetched = slot_before(inner, inner->fetched);
-    rte_prefetch0(&table->flows[inner->fetched]);
-    if (inner->turned)
-        rte_prefetch0(&inner->bindings[inner->fetched]);
-}
-
-static void table_begin(const struct flow_table *table, const struct hold *hold)
-{
-    table->inner->fetched = hold->cursor;
+    if (hold->cursor != inner->slots)
+        return slots_before(inner, RTE_MAX(inner->fetched, 1u));
+    ahead = slots_before(inner, hold->cursor);
     for (int i = 0; i < FETCH_AHEAD; i++)
-        fetch_on(table);
+        fetch_on(table, &ahead);
+    return ahead;
 }
 
 static uint32_t table_on(struct flow_table *table, struct hold *hold, uint32_t budget)
 {
     struct flow_table_inner *inner = table->inner;
-    uint32_t empty = 0;
+    struct slots slots = slots_before(inner, hold->cursor), ahead = fetch_begin(table, hold);
+    struct claims_now now = claims_now(table);
+    uint32_t empty = 0, told = 0, right = 0, slot = hold->cursor;
 
-    while (hold->cursor != 0 && budget > 0) {
-        uint32_t slot = slot_before(inner, hold->cursor);
+    inner->turned = false;
+    while (slot != 0 && budget > 0) {
+        bool found = slots_next(inner, &slots, &slot);
 
-        fetch_on(table);
-        hold->cursor = slot;
-        if (flow_is_live(&table->flows[slot]))
-            tell(table, hold, slot);
-        else if (++empty % EMPTY_WORDS != 0)
+        fetch_on(table, &ahead);
+        if (likely(found && flow_is_live(&table->flows[slot]))) {
+            told++;
+            right += !tell(table, hold, slot, &now);
+        } else if (++empty % EMPTY_WORDS != 0) {
             continue;
+        }
         budget--;
     }
+    hold->cursor = slot;
+    inner->fetched =
+        ahead.word * 64 + 64 - (ahead.left == 0 ? 64 : (uint32_t)__builtin_clzll(ahead.left));
+    write_shared(inner->counters.told, inner->counters.told + told);
+    write_shared(inner->counters.spared, inner->counters.spared + right);
     return budget;
 }
 
@@ -339,9 +392,7 @@ static uint32_t walk_on(struct flow_table *table, uint32_t index, uint32_t budge
 
     if (hold->walk == WALK_WAITING) {
         round_begin(inner, hold);
-        if (hold->role == BY_ALL)
-            table_begin(table, hold);
-        else
+        if (hold->role != BY_ALL)
             array_begin(table, hold);
     }
     budget = hold->role == BY_ALL ? table_on(table, hold, budget) : array_on(table, hold, budget);

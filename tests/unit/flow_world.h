@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "flows/table_p.h"
+#include "flows/ways_p.h"
 
 struct world {
     struct ns_store *store;
@@ -90,6 +90,13 @@ static inline bool world_missing(void *arg, const struct flow_missing *missing)
     (void)arg;
     world.supplies++;
     return !world.refuse && adjacencies_supply(world.adjacencies, missing, 0) == 0;
+}
+
+static inline bool is_stale(const struct flow *flow)
+{
+    const struct claims_now now = claims_now(world.table);
+
+    return flow_is_stale(world.table, flow, &now);
 }
 
 /* Poll until nothing is left to do, as an lcore with time on its hands (a commit whose notices came with those of one before
