@@ -182,9 +182,11 @@ void flow_ask(struct flow_table *table, const struct flow_missing *missing)
     struct flow_table_inner *inner = table->inner;
     struct asked *asked = &inner->asked[asked_slot(missing)];
 
-    if (asked->valid && asked->second == table->now && same_missing(&asked->what, missing))
+    if (asked->valid && asked->second == table->now && asked->generation == inner->generation &&
+        same_missing(&asked->what, missing))
         return;
-    *asked = (struct asked){.what = *missing, .second = table->now};
+    *asked =
+        (struct asked){.what = *missing, .second = table->now, .generation = inner->generation};
     asked->valid =
         inner->options.missing != NULL && inner->options.missing(inner->options.arg, missing);
 }

@@ -83,6 +83,8 @@ enum { ASKED = 64 };
 struct asked {
     struct flow_missing what;
     uint32_t second;
+    uint32_t
+        generation; /* of the table's holds: one that is dropped may be that of what was asked for */
     bool valid;
 };
 

@@ -286,6 +286,28 @@ static void test_missing_for_too_long(void **state)
     assert_int_equal(port_to("172.16.1.1"), 3); /* its next packet asks */
 }
 
+/* What was there when it was asked for may be let go before all else that the flow needs is there: the hold that was
+ * empty for long is dropped, and the anchor with it. Then it is asked for again in the same second. */
+static void test_missing_again(void **state)
+{
+    const struct flow_missing missing = {
+        .kind = FLOW_ROUTED, .next_hop = ip("192.168.0.9"), .no_prefix = true};
+
+    (void)state;
+    two_gateways();
+    port_to("172.16.1.1");
+    flow_ask(world.table, &missing);
+    flow_ask(world.table, &missing);
+    assert_int_equal(world.supplies, 1);
+    settle();
+    hold_drop(world.table,
+              hold_find(world.table, adjacency_find(world.adjacencies, 0, missing.next_hop)));
+    flow_ask(world.table, &missing);
+    flow_ask(world.table, &missing);
+    assert_int_equal(world.supplies, 2);
+    settle();
+}
+
 /* ---- all at random, against a model ---- */
 
 enum { ABSENT = -1 };
@@ -724,6 +746,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_missing_for_a_bound_flow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_for_too_long, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missing_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_model_without_arrays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_model_with_arrays_that_come_and_go, setup, teardown),
