@@ -71,7 +71,7 @@ struct prefix_build {
 const struct route *prefix_trie_lookup(const struct prefix_trie *trie, uint16_t vrf,
                                        rte_be32_t address);
 
-/* The same; *length is that of the shortest prefix of the address under which every address finds the same. */
+/* The same; *length is that of a prefix of the address under which every address finds the same; there may be a shorter one. */
 const struct route *prefix_trie_lookup_range(const struct prefix_trie *trie, uint16_t vrf,
                                              rte_be32_t address, uint8_t *length);
 

@@ -188,8 +188,8 @@ struct ns_commit *ns_compile_commit(struct ns_compile *compile);
 const struct ns_entry *ns_compile_read(struct ns_compile *compile, const char *path);
 
 /* Depend on a name without reading it. Returns the commit that last changed it (or touched it, or changed the
- * record that stands there), which may be this one; of a name on which nobody depended before, some commit
- * not older. */
+ * record that stands there), which may be this one; of a name on which nobody depended before, the newest
+ * that is published. */
 uint64_t ns_compile_depend(struct ns_compile *compile, const char *path);
 
 /* Hand over the record made. */

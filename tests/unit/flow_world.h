@@ -232,6 +232,17 @@ static inline void world_end(void)
     links_free(world.links);
 }
 
+/* How many flows stand in a hold's array. */
+static inline uint32_t array_size(const struct hold *hold)
+{
+    uint32_t size = 0;
+
+    for (uint32_t place = hold->last; place != 0;
+         place = place_before(world.table->inner->chunks, place))
+        size++;
+    return size;
+}
+
 static inline int setup(void **state)
 {
     (void)state;

@@ -592,16 +592,6 @@ static void check_flow(const struct flow *flow)
     }
 }
 
-static uint32_t array_size(const struct hold *hold)
-{
-    uint32_t size = 0;
-
-    for (uint32_t place = hold->last; place != 0;
-         place = place_before(world.table->inner->chunks, place))
-        size++;
-    return size;
-}
-
 /* Each is counted as often as flows are bound through it, and an array has no one else. */
 static void check_holds(void)
 {

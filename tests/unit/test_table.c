@@ -284,7 +284,7 @@ static void test_options_are_judged(void **state)
 
 enum { ARRAY_FLOWS = 512 };
 
-static uint32_t array_size(const struct hold *hold, bool seen[])
+static uint32_t sound_array_size(const struct hold *hold, bool seen[])
 {
     const struct flow_table_inner *inner = world.table->inner;
     uint32_t size = 0;
@@ -337,7 +337,7 @@ static void test_arrays(void **state)
             continue;
         memset(seen, 0, sizeof(seen));
         for (int i = 1; i <= HOLDS; i++)
-            assert_int_equal(array_size(&inner->holds[holds[i]], seen),
+            assert_int_equal(sound_array_size(&inner->holds[holds[i]], seen),
                              inner->holds[holds[i]].flows);
         for (uint32_t i = 0; i < ARRAY_FLOWS; i++)
             assert_int_equal(seen[i], member[i] != 0);

@@ -364,16 +364,6 @@ static const struct hold *hold_of_default_route(void)
     return NULL;
 }
 
-static uint32_t array_size(const struct hold *hold)
-{
-    uint32_t size = 0;
-
-    for (uint32_t place = hold->last; place != 0;
-         place = place_before(world.table->inner->chunks, place))
-        size++;
-    return size;
-}
-
 static void assert_sound(void)
 {
     struct flow_check found = {.cursor = 0};
